@@ -9,6 +9,19 @@ use model::{Address, Mode, Refusal};
 
 use crate::http::services::Services;
 
+/// Work that costs credits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// A validation.
+    Validation,
+    /// Ten heartbeats.
+    Heartbeats,
+    /// A file that a seller has made.
+    File,
+    /// A file that a device has made by itself.
+    Activation,
+}
+
 /// The license that work is done for, and the one that pays.
 pub(super) struct Parties {
     /// The license.
@@ -28,6 +41,25 @@ pub(super) enum NotPaid {
     Standing(Refusal),
     /// Store or journal are out of reach.
     Unavailable,
+}
+
+impl Work {
+    /// Returns the number of credits that it costs.
+    pub(super) const fn credits(self) -> u64 {
+        match self {
+            Self::Validation | Self::Heartbeats | Self::File => 1,
+            Self::Activation => 2,
+        }
+    }
+
+    /// Returns the status in its record, which tells validations from other work.
+    const fn status(self) -> u16 {
+        match self {
+            Self::Validation => 200,
+            Self::File | Self::Activation => 201,
+            Self::Heartbeats => 202,
+        }
+    }
 }
 
 impl Parties {
@@ -52,14 +84,15 @@ impl Parties {
         &'a self,
         services: &'a Services,
         app: &'a SoftwareApp,
-        credits: u64,
+        work: Work,
         address: Option<Address>,
     ) -> Result<Held<'a>, NotPaid> {
         let spend = Spend {
             payer: self.wallet.as_ref().map(Holder::Found),
             free: self.wallet.is_none(),
             app: Some(&app.app),
-            units: Some(credits),
+            units: Some(work.credits()),
+            status: work.status(),
             address,
             // Where the seller asks, no address of a user is known.
             elsewhere: address.is_none(),

@@ -6,6 +6,7 @@ mod heartbeats;
 mod offline;
 mod refusals;
 mod repeats;
+mod sdk;
 mod self_ban;
 mod validations;
 

@@ -14,7 +14,7 @@ use super::context::Asked;
 use super::licenses::{created, shown_key};
 use super::list::read_query;
 use crate::http::fault::Fault;
-use crate::protocol::authforge::credits::{NotPaid, Parties};
+use crate::protocol::authforge::credits::{NotPaid, Parties, Work};
 use crate::protocol::authforge::forms::{
     LicenseDocument, file_id, iso, license_file, read_request_file,
 };
@@ -22,9 +22,6 @@ use licensing::{NewOfflineFile, SoftwareApp};
 
 /// The largest number of devices that one file is for.
 const MAX_DEVICES: usize = 100;
-/// The number of credits that a file costs.
-const CREDITS: u64 = 1;
-
 /// Makes a file for devices.
 pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
     asked.requires(Scope::WriteLicenses)?;
@@ -38,7 +35,7 @@ pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
     let entry = entry.map_err(|_| Fault::Unavailable)?;
     let parties = Parties::of(&asked.services, entry).await;
     let parties = parties.map_err(unpaid)?;
-    let held = parties.hold(&asked.services, &app, CREDITS, None).await;
+    let held = parties.hold(&asked.services, &app, Work::File, None).await;
     let mut held = held.map_err(unpaid)?;
     let id = CallId::generate();
     held.set_call_id(id);

@@ -16,11 +16,8 @@ use super::body::{Credentials, Validate};
 use super::context::Context;
 use crate::http::body::parse;
 use crate::http::client::Client;
-use crate::protocol::authforge::credits::Parties;
+use crate::protocol::authforge::credits::{Parties, Work};
 use crate::protocol::authforge::forms::{LicenseDocument, file_id, license_file};
-
-/// The number of credits that the file of a new device costs.
-const CREDITS: u64 = 2;
 
 /// An activation whose license may be used.
 struct Activation<'a> {
@@ -74,11 +71,13 @@ impl Activation<'_> {
     /// Makes the file of a new device: binds the device, keeps the file, records the cost.
     async fn make(&self, slots: u8, parties: &Parties) -> Result<Response, Refusal> {
         let (context, app) = (self.context, self.app);
-        let taken = context.throttles.credits(app, CREDITS, context.moment());
+        let taken = context
+            .throttles
+            .credits(app, Work::Activation.credits(), context.moment());
         taken.map_err(|wait| Refusal::too_many(Code::AppBurnCapReached, wait))?;
         let made = self.made(slots, parties).await;
         if !matches!(&made, Ok((_, true))) {
-            context.throttles.give_back(app, CREDITS);
+            context.throttles.give_back(app, Work::Activation.credits());
         }
         made.map(|(answer, _)| answer)
     }
@@ -86,7 +85,7 @@ impl Activation<'_> {
     /// Returns the answer, and whether it cost credits.
     async fn made(&self, slots: u8, parties: &Parties) -> Result<(Response, bool), Refusal> {
         let services = &self.context.services;
-        let held = parties.hold(services, self.app, CREDITS, self.client.address);
+        let held = parties.hold(services, self.app, Work::Activation, self.client.address);
         let mut held = held.await?;
         let license = self.license.license();
         let actor = Actor {
@@ -138,7 +137,7 @@ impl Activation<'_> {
             let recorded =
                 recorded.map_err(|fault| Refusal::of_fault(&fault, Code::SystemError))?;
             if recorded.is_none() {
-                let held = parties.hold(services, self.app, CREDITS, self.client.address);
+                let held = parties.hold(services, self.app, Work::Activation, self.client.address);
                 let mut held = held.await?;
                 held.set_call_id(id);
                 held.record().await.map_err(|_| Refusal::unavailable())?;

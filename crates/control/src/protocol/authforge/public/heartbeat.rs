@@ -15,11 +15,8 @@ use super::context::Context;
 use super::session::NewSession;
 use crate::http::body::parse;
 use crate::http::client::Client;
-use crate::protocol::authforge::credits::Parties;
+use crate::protocol::authforge::credits::{Parties, Work};
 use crate::protocol::authforge::forms::Signed;
-
-/// The number of credits that a heartbeat costs that costs any.
-const CREDITS: u64 = 1;
 
 /// Prolongs a session.
 pub(super) async fn heartbeat(
@@ -136,19 +133,23 @@ impl Context {
         app: &SoftwareApp,
         license: Arc<CachedLicense>,
     ) -> Result<(), Refusal> {
-        let taken = self.throttles.credits(app, CREDITS, self.moment());
+        let taken = self
+            .throttles
+            .credits(app, Work::Heartbeats.credits(), self.moment());
         taken.map_err(|wait| Refusal::too_many(Code::AppBurnCapReached, wait))?;
         let services = &self.services;
         let paid = async {
             let parties = Parties::of(services, license).await?;
-            let held = parties.hold(services, app, CREDITS, client.address).await?;
+            let held = parties
+                .hold(services, app, Work::Heartbeats, client.address)
+                .await?;
             let recorded = held.record().await;
             recorded.map_err(|_| Refusal::unavailable())?;
             Ok(())
         };
         let paid: Result<(), Refusal> = paid.await;
         if paid.is_err() {
-            self.throttles.give_back(app, CREDITS);
+            self.throttles.give_back(app, Work::Heartbeats.credits());
         }
         paid
     }

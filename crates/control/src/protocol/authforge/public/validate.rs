@@ -23,7 +23,7 @@ use super::context::Context;
 use super::session::NewSession;
 use crate::http::body::parse;
 use crate::http::client::Client;
-use crate::protocol::authforge::credits::{NotPaid, Parties};
+use crate::protocol::authforge::credits::{NotPaid, Parties, Work};
 
 /// The time for which a nonce is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -31,9 +31,6 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const REPEATABLE: Duration = Duration::from_secs(60);
 /// The longest time that a request waits for the same one that is under way.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The number of credits that a validation costs.
-const CREDITS: u64 = 1;
-
 /// A validation whose license may be used.
 struct Validation<'a> {
     context: &'a Context,
@@ -77,21 +74,26 @@ pub(super) async fn validate(
         ttl: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
         content: Sha256::digest(&body).into(),
     };
-    if let Err(wait) = context.throttles.credits(&app, CREDITS, context.moment()) {
+    if let Err(wait) = context
+        .throttles
+        .credits(&app, Work::Validation.credits(), context.moment())
+    {
         let refusal = Refusal::too_many(Code::AppBurnCapReached, wait);
         return validation
             .answer(Err(refusal))
             .await
             .map(|(answer, _)| answer);
     }
-    let held = parties.hold(&context.services, &app, CREDITS, client.address);
+    let held = parties.hold(&context.services, &app, Work::Validation, client.address);
     let answered = match held.await {
         Ok(held) => validation.answer(Ok(held)).await,
         Err(NotPaid::NoCredits) => validation.answer(Err(Code::NoCredits.into())).await,
         Err(reason) => Err(reason.into()),
     };
     if !matches!(&answered, Ok((_, true))) {
-        context.throttles.give_back(&app, CREDITS);
+        context
+            .throttles
+            .give_back(&app, Work::Validation.credits());
     }
     answered.map(|(answer, _)| answer)
 }
