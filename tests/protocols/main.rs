@@ -8,6 +8,7 @@ mod apifew_tokens;
 mod apimw_gate;
 mod apimw_limits;
 mod apimw_tokens;
+mod authforge_gate;
 mod better_auth_client;
 mod better_auth_keys;
 mod better_auth_shapes;
