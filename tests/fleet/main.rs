@@ -1,6 +1,7 @@
 //! Several gates that share a PostgreSQL, and most of the time a Redis.
 
 mod apimw;
+mod authforge;
 mod better_auth;
 mod catch_up;
 mod faults;

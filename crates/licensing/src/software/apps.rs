@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use model::{AccountName, AppId, AppName, AppSettings, KeyHasher};
@@ -41,8 +40,6 @@ pub(crate) struct SoftwareApps {
     known: ArcSwap<Known>,
     /// Held while the store is read, so that a slower reader never puts back older settings.
     reading: tokio::sync::Mutex<()>,
-    /// Whether somebody asked, so that the settings have to be followed.
-    asked: AtomicBool,
 }
 
 /// What was read so far.
@@ -86,7 +83,6 @@ impl SoftwareApps {
             plans,
             known: ArcSwap::default(),
             reading: tokio::sync::Mutex::default(),
-            asked: AtomicBool::new(false),
         }
     }
 
@@ -113,7 +109,6 @@ impl SoftwareApps {
         if known.serial == Some(self.plans.serial()) {
             return Ok(known);
         }
-        self.asked.store(true, Ordering::Relaxed);
         if known.serial.is_some() {
             // Only the apps of the configuration are others now.
             let _alone = self.reading.lock().await;
@@ -170,9 +165,9 @@ impl SoftwareApps {
         }
     }
 
-    /// Returns whether somebody asked for an app, so that settings have to be followed.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    /// Returns whether settings were read, because somebody asked, so that they have to be followed.
+    pub(crate) fn is_read(&self) -> bool {
+        self.known.load().serial.is_some()
     }
 
     /// Returns the app at a place among those that are known, which begin again at the end.

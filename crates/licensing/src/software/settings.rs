@@ -41,7 +41,7 @@ impl Licensing {
         let mut turn = 0_usize;
         loop {
             tokio::time::sleep(self.change_poll).await;
-            if !self.software_apps.is_asked() {
+            if !self.software_apps.is_read() {
                 continue;
             }
             let followed = async {
