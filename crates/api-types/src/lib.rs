@@ -8,6 +8,7 @@
 mod api_key;
 mod audit;
 mod directory;
+mod import;
 mod key;
 mod ledger;
 mod license;
@@ -25,6 +26,9 @@ pub use api_key::{
 };
 pub use audit::{AuditLine, AuditQuery};
 pub use directory::{Account, App, AppCredentials, CreateAccount, Plan, RenewAppSecret, Status};
+pub use import::{
+    ImportLicenses, ImportProblem, ImportResult, ImportRow, ImportStatus, ImportedLicense,
+};
 pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
 pub use ledger::{ExportQuery, Finding, RECORDS_BEHIND, Rebuilt, Ship, Shipped, Verification};
 pub use license::{

@@ -147,7 +147,7 @@ pub struct Balance {
 // === schemas ===
 
 /// Leaves out defaults, of which the descriptions speak.
-fn as_requested(schema: &mut Schema) {
+pub(crate) fn as_requested(schema: &mut Schema) {
     for_each_property(schema, |_, property| {
         property.remove("default");
     });

@@ -48,10 +48,10 @@ pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveEr
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
     AdjustedBalance, ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView,
-    AppSecrets, AuditedLicensing, BalanceView, ClaimedToken, Idempotency, IdempotencyGuard,
-    IdempotentRequest, IssueRequest, Issued, IssuedApiKey, IssuedAppSecret, IssuedManagementKey,
-    IssuedToken, KeyEnd, KeyRefusal, KeySource, ManagementKeyRequest, NotIssued, TokenRequest,
-    UserRequest,
+    AppSecrets, AuditedLicensing, BalanceView, ClaimedToken, ExistingKey, Idempotency,
+    IdempotencyGuard, IdempotentRequest, ImportRequest, ImportedRow, IssueRequest, Issued,
+    IssuedApiKey, IssuedAppSecret, IssuedManagementKey, IssuedToken, KeyEnd, KeyRefusal, KeySource,
+    ManagementKeyRequest, NotIssued, RowToImport, TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};

@@ -271,7 +271,7 @@ async fn the_newest_key_in_force_is_shown_and_none_that_has_ended() {
     let source = KeySource::Import(imported.clone());
     let second = operator.add_credential(id, &source, None).await.unwrap();
     assert_eq!(shown(&gate, &first.license).await, Some(imported));
-    let unknown = KeySource::ImportDigest([7; 32]);
+    let unknown = KeySource::ImportDigest(model::KeyDigest::of("unknown"));
     operator.add_credential(id, &unknown, None).await.unwrap();
     assert_eq!(
         site.copies(&first).await.len(),

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use licensing::{Found, Freshness, IssueRequest, KeySource, LicensingOptions};
 use model::{
-    CallFacts, Clock, Credential, KeyFormat, KeyHash, LicenseSpec, LicenseStatus, Limits, Method,
-    Refusal,
+    CallFacts, Clock, Credential, KeyDigest, KeyFormat, KeyHash, LicenseSpec, LicenseStatus,
+    Limits, Method, Refusal,
 };
-use sha2::{Digest, Sha256};
 use support::{FaultyStore, World, app, eventually, hash, hash_of, options, plans, windows};
 
 fn facts(world: &World) -> CallFacts<'static> {
@@ -52,7 +51,7 @@ async fn a_license_is_cold_until_it_is_loaded_and_known_from_then_on() {
 async fn keys_of_every_shape_and_keys_known_by_their_digest_alone_open_the_gate() {
     let world = World::new().await;
     let imported = Credential::parse("legacy-key-0001").unwrap();
-    let digest: [u8; 32] = Sha256::digest(b"legacy-key-0002").into();
+    let digest = KeyDigest::of("legacy-key-0002");
     for source in [
         KeySource::Generate(KeyFormat::Uuid),
         KeySource::Generate(KeyFormat::Apifew),

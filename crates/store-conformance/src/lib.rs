@@ -81,6 +81,7 @@ macro_rules! instantiate_conformance {
             licenses {
                 a_license_is_found_by_its_id_and_by_each_of_its_keys,
                 licenses_are_found_by_many_ids_at_once,
+                the_owners_of_many_keys_are_found_at_once,
                 a_license_with_everything_comes_back_as_it_was,
                 a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all,
                 a_change_is_in_force_when_it_returns,

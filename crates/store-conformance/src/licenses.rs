@@ -8,8 +8,8 @@ use model::{
 use crate::StoreFactory;
 use crate::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
 use store::{
-    AuditEntries, ChangeNumber, Error, LicenseChange, LicenseFilter, NewCredential, NewLicense,
-    SealedKey, Store, StoredLicense,
+    AuditEntries, ChangeNumber, Error, KeyOwner, LicenseChange, LicenseFilter, NewCredential,
+    NewLicense, SealedKey, Store, StoredLicense,
 };
 
 /// Look-ups find the license that was kept, before and after the store was opened again.
@@ -49,6 +49,34 @@ fn unset(spec: &LicenseSpec) -> Vec<&'static str> {
     let mut names = LicenseSpec::field_names();
     names.retain(|name| fields[name] == without[name]);
     names
+}
+
+/// Keys of all licenses are found with one question, revoked ones too, and no others.
+pub async fn the_owners_of_many_keys_are_found_at_once<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let (mut expected, mut asked) = (Vec::new(), vec![KeyHash::from_bytes([7; 32])]);
+    for _ in 0..300 {
+        let mut new = new_license(Limits::default());
+        new.credentials.push(new_credential());
+        new.credentials[1].info.status = CredentialStatus::Revoked;
+        for credential in &new.credentials {
+            asked.push(credential.hash);
+            expected.push(KeyOwner {
+                hash: credential.hash,
+                license_id: new.license.id,
+                account: new.license.account.clone(),
+                app: new.license.app.clone(),
+            });
+        }
+        let made = store.create_licenses(vec![new], AuditEntries::none()).await;
+        made.expect("new");
+    }
+    let mut found = store.owners_of_keys(asked).await.expect("answers");
+    found.sort_by_key(|owner| owner.hash);
+    expected.sort_by_key(|owner| owner.hash);
+    assert_eq!(found, expected);
+    assert_eq!(store.owners_of_keys(Vec::new()).await, Ok(Vec::new()));
 }
 
 /// No field is lost or cut short.

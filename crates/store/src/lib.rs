@@ -53,8 +53,8 @@ pub use ledger::{
     Spent, StockTaking, Watched,
 };
 pub use licenses::{
-    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewCredential, NewLicense,
-    SealedKey, Snapshot, StoredLicense,
+    Change, ChangeNumber, KeyOwner, LicenseChange, LicenseFilter, LicenseStore, NewCredential,
+    NewLicense, SealedKey, Snapshot, StoredLicense,
 };
 pub use management::{
     Account, AppNamed, ManagementKey, ManagementStore, Named, NewManagementKey, PlanNamed,

@@ -85,6 +85,19 @@ pub struct StoredLicense {
     pub version: ChangeNumber,
 }
 
+/// The license that a key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyOwner {
+    /// The hash of the key.
+    pub hash: KeyHash,
+    /// The license.
+    pub license_id: LicenseId,
+    /// The account of the license.
+    pub account: AccountName,
+    /// The app that the license opens.
+    pub app: AppName,
+}
+
 /// The state that a gate needs to judge a call that presents one credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -222,6 +235,10 @@ pub trait LicenseStore: Send + Sync + 'static {
 
     /// Returns the license that a credential belongs to, whatever the state of either.
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error>;
+
+    /// Returns who owns those of these keys that there are, whatever their state, in no order; one
+    /// statement for all.
+    async fn owners_of_keys(&self, hashes: Vec<KeyHash>) -> Result<Vec<KeyOwner>, Error>;
 
     /// Returns the sealed copies of a license's keys, those of its newest credentials first.
     async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error>;

@@ -500,19 +500,19 @@ fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest
     })
 }
 
+/// Reads the word of a format that keys can be asked for in.
+pub(super) fn key_format(word: &str) -> Result<KeyFormat, Problem> {
+    let format = KeyFormat::parse(word).filter(|format| *format != KeyFormat::Imported);
+    format.ok_or_else(|| {
+        let detail = "use `tallygate`, `uuid`, `apifew` or `authforge`";
+        Problem::field("key_format", detail)
+    })
+}
+
 /// Returns where the key comes from. A key that exists must have the format that is named beside
 /// it, if one is.
 fn key_source(format: Option<&str>, key: Option<&str>) -> Result<KeySource, Problem> {
-    let format = format.map(|word| {
-        let format = KeyFormat::parse(word).filter(|format| *format != KeyFormat::Imported);
-        format.ok_or_else(|| {
-            Problem::field(
-                "key_format",
-                "use `tallygate`, `uuid`, `apifew` or `authforge`",
-            )
-        })
-    });
-    let format = format.transpose()?;
+    let format = format.map(key_format).transpose()?;
     let Some(key) = key else {
         return Ok(KeySource::Generate(format.unwrap_or_default()));
     };

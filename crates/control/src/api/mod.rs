@@ -10,6 +10,7 @@ mod app_credentials;
 mod audit;
 mod calls;
 mod directory;
+mod import;
 mod keys;
 mod ledger;
 mod licenses;
@@ -26,6 +27,7 @@ use crate::document::Routes;
 /// Functions that each add the requests about one kind of thing.
 pub(crate) const ROUTES: &[fn(Routes) -> Routes] = &[
     licenses::routes,
+    import::routes,
     api_keys::routes,
     tokens::routes,
     sessions::routes,

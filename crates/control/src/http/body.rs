@@ -97,6 +97,12 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Input> {
     Ok(value)
 }
 
+/// Reads a part of a body that was read as plain JSON. An error names the field within it.
+pub(crate) fn read_part<T: DeserializeOwned>(part: serde_json::Value) -> Result<T, Input> {
+    serde_path_to_error::deserialize(part)
+        .map_err(|error| Input::of(&error.path().to_string(), error.inner()))
+}
+
 // === impl Input ===
 
 impl Input {

@@ -163,6 +163,11 @@ async fn every_body_of_the_native_api_is_refused_by_the_name_of_its_wrong_field(
                 // A text that is too long is found after the fields that are not there, and a folder only by looking.
                 let strange =
                     (8_000..11_000).contains(&body.len()) || body.ends_with(b"\\u0000\"}");
+                // A row of an import is answered for, and does not refuse the request.
+                let is_row = operation.path == "/licenses/import" && body.ends_with(b"[{}]}");
+                if is_row {
+                    continue;
+                }
                 if !strange || operation.required.is_empty() && name != "dir" {
                     refused(body, name).await;
                 }

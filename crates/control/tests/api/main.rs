@@ -8,6 +8,7 @@ mod audit;
 mod authforge;
 mod better_auth;
 mod bodies;
+mod import;
 mod input;
 mod keys;
 mod ledger;

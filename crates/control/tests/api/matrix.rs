@@ -93,6 +93,7 @@ impl Things {
             }
             "/licenses/{id}/extend" => json!({ "expires_at": "2040-01-01T00:00:00Z" }),
             "/licenses" => json!({ "app": "api" }),
+            "/licenses/import" => json!({ "app": "api", "rows": [{ "key": "a-key-of-old-0001" }] }),
             "/licenses/bulk" => json!({ "licenses": [{ "app": "api" }] }),
             "/users" => json!({ "app": "api", "login": "eve" }),
             "/keys" => json!({ "app": "api" }),

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use model::{
-    AccountName, AppName, Credential, CredentialId, CredentialInfo, CredentialStatus, Fingerprint,
-    KeyFormat, KeyHash, License, LicenseId, LicenseSpec, LicenseStatus, Limits, Permission,
-    Timestamp,
+    AccountName, AppName, Credential, CredentialId, CredentialInfo, CredentialStatus, Device,
+    DeviceId, Fingerprint, KeyDigest, KeyFormat, KeyHash, License, LicenseId, LicenseSpec,
+    LicenseStatus, Limits, Permission, Timestamp,
 };
 use serde_json::Value;
-use store::{AuditEntries, NewCredential, NewLicense, StoredLicense};
+use store::{AuditEntries, ChangeNumber, NewCredential, NewLicense, StoredLicense};
 
 use super::acting::{AuditedLicensing, shown};
 use super::validate;
@@ -28,6 +28,11 @@ pub struct IssueRequest {
     pub spec: LicenseSpec,
     /// The source of their keys.
     pub key: KeySource,
+    /// The status of the licenses at first.
+    pub status: LicenseStatus,
+    /// The devices that each is bound to from the start, at most
+    /// [`LicenseSpec::MAX_DEVICE_SLOTS`].
+    pub devices: Vec<DeviceId>,
     /// The number of licenses, at most 1,000; 1 with a key that exists.
     pub quantity: u32,
     /// Whether a sealed copy of each key is kept whatever the app says, as for a protocol that lists
@@ -43,7 +48,7 @@ pub enum KeySource {
     /// The key exists.
     Import(Credential),
     /// The key exists, and only the SHA-256 of its text is known.
-    ImportDigest([u8; 32]),
+    ImportDigest(KeyDigest),
 }
 
 /// A license with a new key.
@@ -67,6 +72,13 @@ pub struct NotIssued {
     pub error: Error,
 }
 
+/// A license before it is kept.
+pub(super) struct Prepared {
+    pub(super) license: License,
+    pub(super) devices: Vec<Device>,
+    pub(super) minted: Minted,
+}
+
 /// A new credential for the store, and its key.
 pub(super) struct Minted {
     pub(super) new: NewCredential,
@@ -83,20 +95,22 @@ impl IssueRequest {
             account: None,
             spec: LicenseSpec::default(),
             key: KeySource::Generate(KeyFormat::Tallygate),
+            status: LicenseStatus::Active,
+            devices: Vec::new(),
             quantity: 1,
             keeps_copy: false,
         }
     }
 
-    fn validate(&self, now: Timestamp) -> Result<(), Error> {
+    fn validate(&self) -> Result<(), Error> {
         const MAX_QUANTITY: u32 = 1_000;
-        validate::end("or none at all", self.spec.expires_at, now)?;
         validate::text("user", self.spec.user.as_deref())?;
         validate::text("label", self.spec.label.as_deref())?;
         validate::permissions(&self.spec.permissions)?;
         validate::entries("allow_ips", self.spec.allow_ips.len())?;
         validate::limits(&self.spec.limits, &Limits::default())?;
         validate::device_slots(self.spec.device_slots)?;
+        validate::devices(&self.devices, self.spec.device_limit())?;
         let imported = !matches!(self.key, KeySource::Generate(_));
         match self.quantity {
             0 => Err(Error::invalid("quantity", "must be at least 1")),
@@ -140,12 +154,13 @@ impl AuditedLicensing {
         let copier = copier.map_err(|error| NotIssued { at: 0, error })?;
         let (mut made, mut imported) = (Vec::new(), Vec::new());
         for (at, request) in requests.iter().enumerate() {
-            let minted = self.mint_licenses(request, copier.as_ref(), now);
-            let minted = minted.map_err(|error| NotIssued { at, error })?;
+            let in_time = validate::end("or none at all", request.spec.expires_at, now);
+            let prepared = in_time.and_then(|()| self.prepare(request, copier.as_ref(), now));
+            let prepared = prepared.map_err(|error| NotIssued { at, error })?;
             if !matches!(request.key, KeySource::Generate(_)) {
-                imported.extend(minted.iter().map(|(_, minted)| (at, minted.new.hash)));
+                imported.extend(prepared.iter().map(|one| (at, one.minted.new.hash)));
             }
-            made.extend(minted);
+            made.extend(prepared);
         }
         if let Some(at) = repeated(&imported) {
             let error = Error::Exists("a credential with this key");
@@ -157,14 +172,14 @@ impl AuditedLicensing {
         }
     }
 
-    /// Returns the licenses of a request with their credentials.
-    fn mint_licenses(
+    /// Returns the licenses of a request with their credentials. They may have ended already.
+    pub(super) fn prepare(
         &self,
         request: &IssueRequest,
         copier: Option<&Copier>,
         now: Timestamp,
-    ) -> Result<Vec<(License, Minted)>, Error> {
-        request.validate(now)?;
+    ) -> Result<Vec<Prepared>, Error> {
+        request.validate()?;
         let account = self.seller(&request.app, request.account.as_ref())?;
         if let Some(plan) = &request.spec.plan
             && self.plans.load().plan(plan).is_none()
@@ -181,20 +196,40 @@ impl AuditedLicensing {
                 }
                 _ => self.keep_copy(&mut minted, copier, &license),
             }
-            (license, minted)
+            let bound = |id: &DeviceId| Device {
+                id: id.clone(),
+                bound_at: now,
+            };
+            Prepared {
+                license,
+                devices: request.devices.iter().map(bound).collect(),
+                minted,
+            }
         };
         Ok((0..request.quantity).map(make).collect())
     }
 
-    async fn keep_licenses(&self, made: Vec<(License, Minted)>) -> Result<Vec<Issued>, Error> {
+    /// Keeps licenses, all or none.
+    pub(super) async fn keep_licenses(&self, made: Vec<Prepared>) -> Result<Vec<Issued>, Error> {
         let (mut new, mut issued, mut fingerprints) = (Vec::new(), Vec::new(), Vec::new());
-        for (license, minted) in made {
+        for one in made {
+            let Prepared {
+                license,
+                devices,
+                minted,
+            } = one;
             fingerprints.push((license.id, minted.fingerprint()));
-            issued.push((license.clone(), minted.new.info.clone(), minted.key));
+            let stored = StoredLicense {
+                license: license.clone(),
+                credentials: vec![minted.new.info.clone()],
+                devices: devices.clone(),
+                version: ChangeNumber::default(),
+            };
+            issued.push((stored, minted.new.info.id, minted.key));
             new.push(NewLicense {
                 license,
                 credentials: vec![minted.new],
-                devices: Vec::new(),
+                devices,
             });
         }
         let audit_writer = self.own_audit_writer();
@@ -206,14 +241,9 @@ impl AuditedLicensing {
         let note = AuditEntries::of(new.iter().map(line).collect());
         let version = self.store.create_licenses(new, note).await?;
         self.changes.note_created(version, &fingerprints);
-        let with_key = |(license, info, credential): (License, CredentialInfo, _)| Issued {
-            credential_id: info.id,
-            license: StoredLicense {
-                license,
-                credentials: vec![info],
-                devices: Vec::new(),
-                version,
-            },
+        let with_key = |(stored, credential_id, credential)| Issued {
+            license: StoredLicense { version, ..stored },
+            credential_id,
             credential,
         };
         Ok(issued.into_iter().map(with_key).collect())
@@ -282,7 +312,9 @@ impl Licensing {
                 let hash = self.hasher.hash(key.expose().as_bytes());
                 (KeyFormat::of(key.expose()), Some(key.clone()), hash)
             }
-            KeySource::ImportDigest(digest) => (None, None, self.hasher.hash_digest(digest)),
+            KeySource::ImportDigest(digest) => {
+                (None, None, self.hasher.hash_digest(digest.as_bytes()))
+            }
         };
         let info = CredentialInfo {
             id: CredentialId::generate(),
@@ -316,7 +348,7 @@ fn license(request: &IssueRequest, account: AccountName, now: Timestamp) -> Lice
         id: LicenseId::generate(),
         account,
         app: request.app.clone(),
-        status: LicenseStatus::Active,
+        status: request.status,
         created_at: now,
         spec: request.spec.clone(),
     }

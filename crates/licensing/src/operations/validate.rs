@@ -1,7 +1,8 @@
 //! The rules for the fields of requests.
 
 use model::{
-    LicenseSpec, Limits, MAX_SAFE_INTEGER, Method, Permission, RateLimit, Scope, Timestamp,
+    DeviceId, LicenseSpec, Limits, MAX_SAFE_INTEGER, Method, Permission, RateLimit, Scope,
+    Timestamp,
 };
 
 use crate::error::Error;
@@ -28,6 +29,34 @@ pub(super) fn device_slots(slots: Option<u8>) -> Result<(), Error> {
             Err(Error::invalid("device_slots", reason))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks the devices that a license is bound to from the start: each once, and no more than there
+/// are slots, or could be where they are not counted.
+pub(super) fn devices(devices: &[DeviceId], slots: Option<u8>) -> Result<(), Error> {
+    const FIELD: &str = "devices";
+    let most = usize::from(slots.unwrap_or(LicenseSpec::MAX_DEVICE_SLOTS));
+    let count = devices.len();
+    if count > most {
+        let reason = match slots {
+            Some(slots) => format!(
+                "{count} are bound and there are {slots} slots: raise `device_slots`, or leave devices out"
+            ),
+            None => format!("{count} are bound, at most {most} can be: leave devices out"),
+        };
+        return Err(Error::invalid(FIELD, reason));
+    }
+    let again = (1..count).find(|at| devices[..*at].contains(&devices[*at]));
+    match again {
+        None => Ok(()),
+        Some(at) => Err(Error::invalid(
+            FIELD,
+            format!(
+                "the device at place {} stands there twice: name it once",
+                at + 1
+            ),
+        )),
     }
 }
 

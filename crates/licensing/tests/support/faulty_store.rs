@@ -14,12 +14,12 @@ use model::{
 };
 use store::{
     Account, ApiKeyStore, AppNamed, AuditEntries, AuditStore, Balance, Change, ChangeNumber,
-    Changed, ClaimStore, CreditStore, Error, InstanceState, KeyCall, LanePosition, LeaseGrant,
-    LeaseKey, LeaseRequest, LeaseRound, LedgerStore, LicenseChange, LicenseFilter, LicenseStore,
-    ManagementKey, ManagementStore, NewLicense, NewManagementKey, NewTokens, NodeClaim, NodeStore,
-    PlanNamed, QuotaStore, RefreshOutcome, RollupBatch, RollupRow, SealIntent, SealedFile,
-    SealedKey, SessionStore, Snapshot, SoftwareStore, SqliteStore, StockTaking, StoredLicense,
-    StoredRefreshToken, TokenStore, UserChange, UserStore,
+    Changed, ClaimStore, CreditStore, Error, InstanceState, KeyCall, KeyOwner, LanePosition,
+    LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, LedgerStore, LicenseChange, LicenseFilter,
+    LicenseStore, ManagementKey, ManagementStore, NewLicense, NewManagementKey, NewTokens,
+    NodeClaim, NodeStore, PlanNamed, QuotaStore, RefreshOutcome, RollupBatch, RollupRow,
+    SealIntent, SealedFile, SealedKey, SessionStore, Snapshot, SoftwareStore, SqliteStore,
+    StockTaking, StoredLicense, StoredRefreshToken, TokenStore, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -144,6 +144,7 @@ macro_rules! delegate {
 
 delegate!(LicenseStore {
     fn create_licenses(new: Vec<NewLicense>, entries: AuditEntries<()>) -> ChangeNumber;
+    fn owners_of_keys(hashes: Vec<KeyHash>) -> Vec<KeyOwner>;
     fn sealed_keys(id: LicenseId) -> Vec<(CredentialId, SealedKey)>;
     fn licenses(filter: LicenseFilter, after: Option<LicenseId>, limit: usize) -> Vec<StoredLicense>;
     fn change_license(

@@ -14,13 +14,13 @@ use super::license_rows::{
     CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE_COLUMNS, WITH_CREDENTIALS, collect, get, get_all,
     read_credential, read_devices, read_license, with_license,
 };
-use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, rows, sql, values};
+use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, Value, rows, sql, values};
 use crate::api_keys::ApiKeyStore;
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::{
-    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, SealedKey,
-    Snapshot, StoredLicense,
+    Change, ChangeNumber, KeyOwner, LicenseChange, LicenseFilter, LicenseStore, NewLicense,
+    SealedKey, Snapshot, StoredLicense,
 };
 use crate::rules::numbers;
 use crate::software::SoftwareStore;
@@ -91,6 +91,13 @@ impl<B: Backend> LicenseStore for B {
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
         self.run(Part::Licenses, Kind::Read, hash, |sql, hash| {
             Box::pin(by_key(sql, hash))
+        })
+        .await
+    }
+
+    async fn owners_of_keys(&self, hashes: Vec<KeyHash>) -> Result<Vec<KeyOwner>, Error> {
+        self.run(Part::Licenses, Kind::Read, hashes, |sql, hashes| {
+            Box::pin(owners_of_keys(sql, hashes))
         })
         .await
     }
@@ -197,6 +204,33 @@ async fn by_key<S: Sql>(sql: &S, hash: &KeyHash) -> Outcome<Option<Snapshot>, S>
         devices: read_devices(&row)?,
         version,
     }))
+}
+
+async fn owners_of_keys<S: Sql>(sql: &S, hashes: &[KeyHash]) -> Outcome<Vec<KeyOwner>, S> {
+    // A list of bytes goes as hexadecimal digits, which both engines take.
+    let statement = sql!(
+        postgres: "SELECT c.hash, l.id, l.account, l.app
+        FROM unnest($1::text[]) AS n (digits) JOIN credentials c ON c.hash = decode(n.digits, 'hex')
+        JOIN licenses l ON l.id = c.license_id",
+        sqlite: "SELECT c.hash, l.id, l.account, l.app
+        FROM json_each($1) n CROSS JOIN credentials c ON c.hash = unhex(n.value)
+        JOIN licenses l ON l.id = c.license_id",
+    );
+    let digits = |hash: &KeyHash| {
+        let bytes = hash.as_bytes().iter();
+        bytes.map(|byte| format!("{byte:02x}")).collect()
+    };
+    let hashes = Value::Texts(hashes.iter().map(digits).collect());
+    let found = sql.query(statement, &[hashes]).await?;
+    let read = |row: &Row| {
+        Ok(KeyOwner {
+            hash: row.get(0)?,
+            license_id: row.get(1)?,
+            account: row.text(2)?,
+            app: row.text(3)?,
+        })
+    };
+    Ok(found.iter().map(read).collect::<Result<_, Error>>()?)
 }
 
 async fn page<S: Sql>(
