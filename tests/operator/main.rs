@@ -6,6 +6,7 @@ mod command_words;
 mod deploy;
 mod https;
 mod lifecycle;
+mod moving_in;
 mod open_files;
 mod plain_http;
 mod plans_gone;

@@ -189,10 +189,16 @@ impl Client {
         let body = self.collect(response).await?;
         // An answer without a body, as 204, is read as `null`.
         let text: &[u8] = if body.is_empty() { b"null" } else { &body };
-        serde_json::from_slice(text).map_err(|_| Error::NotAGate {
+        serde_json::from_slice(text)
+            .map_err(|_| self.no_gate("its answer is none that a gate gives"))
+    }
+
+    /// Returns the error for an answer that no gate of this version gives.
+    pub(crate) fn no_gate(&self, reason: &str) -> Error {
+        Error::NotAGate {
             target: self.target.describe(),
-            reason: "its answer is none that a gate gives".to_owned(),
-        })
+            reason: reason.to_owned(),
+        }
     }
 
     async fn refusal(&self, response: Response) -> Error {

@@ -8,6 +8,7 @@ use model::{AppName, Interval, LicenseId, Timestamp};
 use serde::Serialize;
 
 use super::arguments::{JsonArgument, read_key};
+use super::import::{self, ImportArguments};
 use super::license_change::ChangeArguments;
 use super::license_keys::{self, AddKeyArguments, EndKeyArguments};
 use super::license_table::{list_row, list_table, show};
@@ -27,6 +28,14 @@ pub(crate) enum LicenseCommand {
         "tallygate license create --app api --key - < old-key.txt",
     ))]
     Create(Box<CreateArguments>),
+    /// Take over licenses that were made elsewhere, with the keys that people have
+    #[command(after_help = examples!(
+        "tallygate license import licenses.csv --app api --dry-run",
+        "tallygate license import authforge.jsonl --app api --key-format authforge",
+        "tallygate license import better-auth.csv --app api --hashed --skip-bad",
+        "export-licenses | tallygate license import - --app api",
+    ))]
+    Import(Box<ImportArguments>),
     /// List licenses, oldest first
     #[command(after_help = examples!(
         "tallygate license list",
@@ -176,6 +185,9 @@ pub(crate) async fn execute(
         LicenseCommand::Create(arguments) => {
             let json = arguments.json;
             (client.post("/licenses", &arguments.request()?).await?, json)
+        }
+        LicenseCommand::Import(arguments) => {
+            return import::execute(*arguments, client, output).await;
         }
         LicenseCommand::List(arguments) => return list(arguments, client, output).await,
         LicenseCommand::Show(one) => (

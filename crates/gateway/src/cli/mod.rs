@@ -13,6 +13,7 @@ mod completions;
 mod error;
 mod failure;
 mod help;
+mod import;
 pub(crate) mod init;
 mod key;
 mod keyring;

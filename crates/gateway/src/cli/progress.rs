@@ -22,6 +22,14 @@ impl Progress {
         )
     }
 
+    /// Returns the progress of rows that are worked on.
+    pub(crate) fn rows(what: &'static str) -> Self {
+        Self::of(
+            "{spinner} {msg} {human_pos} rows, {per_sec}, {elapsed}",
+            what,
+        )
+    }
+
     fn of(template: &str, what: &'static str) -> Self {
         let target = if std::io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
@@ -33,6 +41,16 @@ impl Progress {
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(bar)
+    }
+
+    /// Counts rows that were worked on.
+    pub(crate) fn counted(&self, rows: u64) {
+        self.0.inc(rows);
+    }
+
+    /// Writes something to the terminal above the line.
+    pub(crate) fn above(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
     }
 
     /// Counts bytes that arrived.

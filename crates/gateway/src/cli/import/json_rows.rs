@@ -1,0 +1,194 @@
+//! Rows of a file with JSON on each line: one row, several of them, or an answer of another system's
+//! list.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+use serde_json::{Deserializer, Value};
+
+use super::columns::Columns;
+use super::row::{Fields, Place, Row, Wrong};
+use super::source::{BOM, unreadable};
+use crate::cli::Error;
+
+/// The length of the longest line, in bytes. A line is held in memory.
+const MAX_LINE: u64 = 16 << 20;
+/// The members that hold the rows in answers of AuthForge and better-auth.
+const PAGES: [&str; 2] = ["licenses", "apiKeys"];
+
+/// A reader of rows.
+pub(super) struct JsonRows {
+    name: String,
+    reader: Box<dyn BufRead>,
+    columns: Columns,
+    line: u64,
+    text: Vec<u8>,
+    /// The rows of the line that were not returned yet.
+    waiting: VecDeque<Row>,
+}
+
+impl JsonRows {
+    pub(super) fn new(reader: BufReader<File>, name: &str, columns: Columns) -> Self {
+        Self::from_reader(Box::new(reader), name, columns)
+    }
+
+    fn from_reader(reader: Box<dyn BufRead>, name: &str, columns: Columns) -> Self {
+        Self {
+            name: name.to_owned(),
+            reader,
+            columns,
+            line: 0,
+            text: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Returns the next row; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Row>, Error> {
+        loop {
+            if let Some(row) = self.waiting.pop_front() {
+                return Ok(Some(row));
+            }
+            if !self.advance()? {
+                return Ok(None);
+            }
+            self.read_line();
+        }
+    }
+
+    pub(super) fn not_taken(&self) -> &BTreeSet<String> {
+        &self.columns.not_taken
+    }
+
+    /// Reads the next line; `false` at the end.
+    fn advance(&mut self) -> Result<bool, Error> {
+        self.text.clear();
+        self.line += 1;
+        let mut bounded = (&mut self.reader).take(MAX_LINE);
+        let read = bounded.read_until(b'\n', &mut self.text);
+        let length = read.map_err(|error| unreadable(&self.name, &error))?;
+        if length as u64 == MAX_LINE {
+            return Err(Error::No(format!(
+                "{}:{}: the line has more than {MAX_LINE} bytes: write each row on a line of its own, as `jq -c '.[]'` does",
+                self.name, self.line
+            )));
+        }
+        if self.line == 1 && self.text.starts_with(BOM) {
+            self.text.drain(..BOM.len());
+        }
+        Ok(length > 0)
+    }
+
+    /// Puts the rows of the line among those that wait.
+    fn read_line(&mut self) {
+        let (mut items, mut broken) = (Vec::new(), None);
+        for value in Deserializer::from_slice(&self.text).into_iter::<Value>() {
+            match value {
+                Ok(value) => unfold(value, &mut items),
+                Err(error) => broken = Some(error.column()),
+            }
+        }
+        let several = items.len() > 1;
+        for (at, item) in items.into_iter().enumerate() {
+            let place = Place {
+                line: self.line,
+                item: several.then_some(at + 1),
+            };
+            let fields = fields(&mut self.columns, item);
+            self.waiting.push_back(Row { place, fields });
+        }
+        if let Some(column) = broken {
+            let reason = format!(
+                "it is no JSON from character {column} on: write each row as an object on a line of its own, as `jq -c` does"
+            );
+            let place = Place {
+                line: self.line,
+                item: None,
+            };
+            let fields = Err(Wrong::of("row", reason));
+            self.waiting.push_back(Row { place, fields });
+        }
+    }
+}
+
+/// Adds the rows that a value is or holds.
+fn unfold(value: Value, items: &mut Vec<Value>) {
+    match value {
+        Value::Array(rows) => items.extend(rows),
+        Value::Object(mut object) => {
+            for name in PAGES {
+                if let Some(Value::Array(rows)) = object.get_mut(name) {
+                    items.append(rows);
+                    return;
+                }
+            }
+            items.push(Value::Object(object));
+        }
+        other => items.push(other),
+    }
+}
+
+/// Reads the fields of a row.
+fn fields(columns: &mut Columns, item: Value) -> Result<Fields, Wrong> {
+    let Value::Object(members) = item else {
+        let reason = "write an object, such as {\"key\": \"…\"}".to_owned();
+        return Err(Wrong::of("row", reason));
+    };
+    let mut row = Fields::new();
+    for (name, value) in members {
+        let column = columns.find(&name)?;
+        columns.add(&mut row, &name, column, value)?;
+    }
+    Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the places of rows with their keys, or with what is wrong.
+    fn read(text: &'static str) -> Vec<(String, String)> {
+        let reader = Box::new(text.as_bytes());
+        let mut rows = JsonRows::from_reader(reader, "FILE", Columns::default());
+        let mut seen = Vec::new();
+        while let Some(row) = rows.next().expect("memory") {
+            let shown = match row.fields {
+                Ok(fields) => fields["key"].as_str().unwrap_or_default().to_owned(),
+                Err(wrong) => format!("{}: {}", wrong.field, wrong.reason),
+            };
+            seen.push((row.place.to_string(), shown));
+        }
+        seen
+    }
+
+    #[test]
+    fn rows_and_answers_with_many_rows_are_read_line_by_line() {
+        let text = concat!(
+            "\u{feff}{\"key\":\"k1\"}\n",
+            "\r\n",
+            "{\"licenses\":[{\"licenseKey\":\"k2\",\"appId\":\"a\"},{\"licenseKey\":\"k3\"}],\"cursor\":null}",
+            "{\"licenses\":[],\"cursor\":null}\n",
+            "[{\"key\":\"k4\"}]",
+        );
+        let of = |place: &str, key: &str| (place.to_owned(), key.to_owned());
+        let expected = [
+            of("1", "k1"),
+            of("3 (item 1)", "k2"),
+            of("3 (item 2)", "k3"),
+            of("4", "k4"),
+        ];
+        assert_eq!(read(text), expected);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_does_not_hide_the_next() {
+        let seen = read("{\"key\":\"k1\"\n7\n{\"colour\":1}\n{\"key\":\"k2\"}\n");
+        let places: Vec<_> = seen.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, ["1", "2", "3", "4"]);
+        assert!(seen[0].1.starts_with("row: it is no JSON"), "{seen:?}");
+        assert!(seen[1].1.starts_with("row: write an object"), "{seen:?}");
+        assert!(seen[2].1.starts_with("colour: "), "{seen:?}");
+        assert_eq!(seen[3].1, "k2");
+    }
+}
