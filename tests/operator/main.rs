@@ -3,6 +3,7 @@
 mod audit_log;
 mod bad_config;
 mod command_words;
+mod credits;
 mod deploy;
 mod https;
 mod lifecycle;

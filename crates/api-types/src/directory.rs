@@ -7,6 +7,8 @@ use model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::license::Balance;
+
 /// A request to create an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,9 @@ pub struct Account {
     /// The time since which it is switched off; absent or null: it is not.
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
+    /// The credits of the account; absent or null: they are not counted.
+    #[serde(default)]
+    pub balance: Option<Balance>,
 }
 
 /// An app as the configuration has it.

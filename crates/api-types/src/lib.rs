@@ -7,6 +7,7 @@
 
 mod api_key;
 mod audit;
+mod credit;
 mod directory;
 mod import;
 mod key;
@@ -25,6 +26,7 @@ pub use api_key::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, VerifiedApiKey, VerifyApiKey,
 };
 pub use audit::{AuditLine, AuditQuery};
+pub use credit::{Adjust, Adjusted};
 pub use directory::{Account, App, AppCredentials, CreateAccount, Plan, RenewAppSecret, Status};
 pub use import::{
     ImportLicenses, ImportProblem, ImportResult, ImportRow, ImportStatus, ImportedLicense,

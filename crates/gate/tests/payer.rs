@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use gate::{Holder, Refused, Spend, Spent};
 use licensing::IssueRequest;
-use model::{CallId, LicenseId, LicenseStatus, Limits, Mode, Outcome, Refusal, Symbol};
+use model::{
+    AccountName, CallId, LicenseId, LicenseStatus, Limits, Mode, Outcome, Refusal, Symbol,
+};
+
+use store::Adjustment;
 
 use support::{Setup, TestGate, app, remaining, request};
 
@@ -144,4 +148,46 @@ async fn many_users_at_once_never_take_more_than_their_payer_has() {
     let spent: u64 = fixture.records().iter().map(|r| r.tail.spent).sum();
     assert_eq!(spent, 20);
     fixture.assert_left(payer, 0).await;
+}
+
+#[tokio::test]
+async fn five_credits_of_an_account_pay_five_uses_and_the_sixth_is_refused_until_there_is_more() {
+    let fixture = TestGate::new().await;
+    let account = AccountName::default();
+    let (user, _) = fixture.license(Limits::default()).await;
+    let acting = fixture.licensing.acting(model::Actor::OPERATOR);
+    let use_one = async || {
+        let wallet = fixture.licensing.wallet(&account).await.unwrap();
+        let spend = Spend {
+            payer: wallet.as_ref().map(Holder::Found),
+            ..Spend::one(Holder::License(user), Mode::Verify)
+        };
+        fixture.gate.spend(fixture.worker(), spend).await
+    };
+    // Without a wallet credits are not counted.
+    assert_eq!(use_one().await.unwrap().left, None);
+    let credit = Adjustment::Credit(5);
+    acting
+        .adjust_account(&account, credit, "a test")
+        .await
+        .unwrap();
+    for left in (0..5).rev() {
+        assert_eq!(use_one().await.unwrap().left, Some(left));
+    }
+    assert_eq!(refusal(use_one().await), Refusal::QuotaExhausted);
+    let credit = Adjustment::Credit(1);
+    acting
+        .adjust_account(&account, credit, "a test")
+        .await
+        .unwrap();
+    use_one().await.unwrap();
+    assert_eq!(refusal(use_one().await), Refusal::QuotaExhausted);
+    let payers = fixture
+        .records()
+        .into_iter()
+        .filter_map(|record| record.tail.payer);
+    assert_eq!(
+        payers.collect::<Vec<_>>(),
+        [LicenseId::of_wallet(&account).as_u128(); 6]
+    );
 }

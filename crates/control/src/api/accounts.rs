@@ -4,9 +4,10 @@ use api_types::{Account, CreateAccount, List, Nothing, Page};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use licensing::AuditedLicensing;
+use licensing::{AuditedLicensing, Licensing};
 use model::AccountName;
 
+use super::licenses::balance;
 use super::query::page_limit;
 use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::{Audited, Caller};
@@ -71,7 +72,8 @@ async fn create(
     Json(request): Json<CreateAccount>,
 ) -> Result<(StatusCode, Answer<Account>), Problem> {
     let account = acting.create_account(request.name).await?;
-    Ok((StatusCode::CREATED, Answer(view(account))))
+    let account = view(acting.licensing(), account).await?;
+    Ok((StatusCode::CREATED, Answer(account)))
 }
 
 /// Lists the accounts that the caller may see, by name: all, or their own.
@@ -83,14 +85,17 @@ async fn list(
     let limit = page_limit(page.limit)?;
     let accounts = state.licensing.accounts().await?;
     let own = |account: &store::Account| caller.account().is_none_or(|own| *own == account.name);
-    let items = accounts.into_iter().filter(own).map(view).collect();
-    let place = |account: &Account| account.name.clone();
-    Ok(Answer(List::page(
+    let items = accounts.into_iter().filter(own).collect();
+    let place = |account: &store::Account| account.name.clone();
+    let page = List::page(items, limit, page.cursor.as_ref(), place);
+    let mut items = Vec::with_capacity(page.items.len());
+    for account in page.items {
+        items.push(view(&state.licensing, account).await?);
+    }
+    Ok(Answer(List {
         items,
-        limit,
-        page.cursor.as_ref(),
-        place,
-    )))
+        next: page.next,
+    }))
 }
 
 /// Shows one account.
@@ -104,7 +109,8 @@ async fn show(
     if caller.account().is_some_and(|own| *own != parsed) {
         return Err(not_found());
     }
-    Ok(Answer(view(state.licensing.account(&parsed).await?)))
+    let account = state.licensing.account(&parsed).await?;
+    Ok(Answer(view(&state.licensing, account).await?))
 }
 
 /// Switches an account off.
@@ -134,15 +140,17 @@ async fn switch(
         .parse()
         .map_err(|_| Problem::not_found("account", name))?;
     let account = acting.set_account_enabled(&parsed, enabled).await?;
-    Ok(Answer(view(account)))
+    Ok(Answer(view(acting.licensing(), account).await?))
 }
 
-/// Returns an account as it is answered.
-fn view(account: store::Account) -> Account {
-    Account {
+/// Returns an account as it is answered, with what is left of its credits.
+async fn view(licensing: &Licensing, account: store::Account) -> Result<Account, Problem> {
+    let left = licensing.account_balance(&account).await?;
+    Ok(Account {
         id: account.name.clone(),
         name: account.name,
         created_at: account.created_at,
         disabled_at: account.disabled_at,
-    }
+        balance: left.map(balance),
+    })
 }

@@ -547,7 +547,7 @@ fn answered(stored: StoredLicense, balance: Option<Balance>) -> License {
 }
 
 /// Returns a balance as it is answered.
-fn balance(balance: licensing::BalanceView) -> Balance {
+pub(super) fn balance(balance: licensing::BalanceView) -> Balance {
     Balance {
         granted: balance.granted,
         granted_text: Digits::beyond(balance.granted),

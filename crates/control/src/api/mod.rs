@@ -9,6 +9,7 @@ mod api_keys;
 mod app_credentials;
 mod audit;
 mod calls;
+mod credits;
 mod directory;
 mod import;
 mod keys;
@@ -40,5 +41,6 @@ pub(crate) const ROUTES: &[fn(Routes) -> Routes] = &[
     audit::routes,
     ledger::routes,
     accounts::routes,
+    credits::routes,
     directory::routes,
 ];

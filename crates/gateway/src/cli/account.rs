@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use model::AccountName;
 
 use super::arguments::JsonArgument;
+use super::credits::{AdjustArguments, adjust};
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
@@ -28,6 +29,21 @@ pub(crate) enum AccountCommand {
     /// Switch an account on again
     #[command(after_help = examples!("tallygate account enable acme"))]
     Enable(OneArguments),
+    /// Add credits to an account; from the first time on they are counted
+    #[command(after_help = examples!("tallygate account credit acme --units 10000 --reason 'invoice 4711'"))]
+    Credit(AdjustOneArguments),
+    /// Take credits from an account, as far as some are left
+    #[command(after_help = examples!("tallygate account debit acme --units 500 --reason 'refund of invoice 4711'"))]
+    Debit(AdjustOneArguments),
+}
+
+/// Arguments of a credit or a debit of an account.
+#[derive(Debug, Args)]
+pub(crate) struct AdjustOneArguments {
+    /// Its name
+    name: AccountName,
+    #[command(flatten)]
+    adjust: AdjustArguments,
 }
 
 /// Arguments of commands on one account.
@@ -57,6 +73,14 @@ pub(crate) async fn execute(
         ),
         AccountCommand::Disable(one) => (switch(client, &one.name, "disable").await?, one.json),
         AccountCommand::Enable(one) => (switch(client, &one.name, "enable").await?, one.json),
+        AccountCommand::Credit(one) => {
+            let path = format!("/accounts/{}/credit", one.name);
+            return adjust(&path, one.adjust, client, output).await;
+        }
+        AccountCommand::Debit(one) => {
+            let path = format!("/accounts/{}/debit", one.name);
+            return adjust(&path, one.adjust, client, output).await;
+        }
         AccountCommand::List(json) => {
             let list: Vec<Account> = client.all("/accounts").await?;
             match json.format() {
@@ -83,12 +107,17 @@ fn table(accounts: &[Account]) -> Table {
         Column::text("NAME"),
         Column::text("CREATED"),
         Column::text("DISABLED"),
+        Column::number("CREDITS"),
     ]);
     for account in accounts {
         table.row([
             account.name.to_string(),
             units::time(account.created_at),
             units::maybe_time(account.disabled_at),
+            account.balance.map_or_else(
+                || "unlimited".to_owned(),
+                |left| units::count(left.remaining),
+            ),
         ]);
     }
     table

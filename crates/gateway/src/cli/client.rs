@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use hyper::{Method, header};
 use model::AppName;
 use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, Response};
+use reqwest::{ClientBuilder, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -120,6 +120,21 @@ impl Client {
         self.read(response).await
     }
 
+    /// Sends something that is done once under a key, however often it is sent.
+    pub(crate) async fn post_once<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        key: Option<&str>,
+    ) -> Result<T, Error> {
+        let mut request = self.request(Method::POST, path, Some(encode(body)));
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = within(ANSWER_TIMEOUT, self, self.answer(request)).await?;
+        self.read(response).await
+    }
+
     /// Changes something.
     pub(crate) async fn patch<T: DeserializeOwned>(
         &self,
@@ -166,6 +181,10 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Response, Error> {
+        self.answer(self.request(method, path, body)).await
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> RequestBuilder {
         let url = format!("{}/api/v1{path}", self.target.base());
         let mut request = self.http.request(method, url);
         if let Some(key) = self.target.key() {
@@ -176,6 +195,10 @@ impl Client {
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(body);
         }
+        request
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Error> {
         let response = request.send().await;
         let response = response.map_err(|error| failure::of(&self.target, &error))?;
         if response.status().is_success() {

@@ -8,6 +8,7 @@ use model::{AppName, Interval, LicenseId, Timestamp};
 use serde::Serialize;
 
 use super::arguments::{JsonArgument, read_key};
+use super::credits::{AdjustArguments, adjust};
 use super::import::{self, ImportArguments};
 use super::license_change::ChangeArguments;
 use super::license_keys::{self, AddKeyArguments, EndKeyArguments};
@@ -71,6 +72,12 @@ pub(crate) enum LicenseCommand {
         "tallygate license extend lic_0198c0de0198c0de0198c0de0198c0de --remaining 5000",
     ))]
     Extend(ExtendArguments),
+    /// Add units to what a license has left
+    #[command(after_help = examples!("tallygate license credit lic_0198c0de0198c0de0198c0de0198c0de --units 100 --reason goodwill"))]
+    Credit(AdjustOneArguments),
+    /// Take units from what a license has left, as far as some are
+    #[command(after_help = examples!("tallygate license debit lic_0198c0de0198c0de0198c0de0198c0de --units 100 --reason refund"))]
+    Debit(AdjustOneArguments),
     /// Give a license a new key in place of those before
     #[command(after_help = examples!(
         "tallygate license rotate lic_0198c0de0198c0de0198c0de0198c0de",
@@ -133,6 +140,15 @@ pub(crate) struct OneArguments {
     json: JsonArgument,
 }
 
+/// Arguments of a credit or a debit of a license.
+#[derive(Debug, Args)]
+pub(crate) struct AdjustOneArguments {
+    /// The license
+    id: LicenseId,
+    #[command(flatten)]
+    adjust: AdjustArguments,
+}
+
 /// Arguments of `license extend`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
@@ -190,6 +206,14 @@ pub(crate) async fn execute(
             return import::execute(*arguments, client, output).await;
         }
         LicenseCommand::List(arguments) => return list(arguments, client, output).await,
+        LicenseCommand::Credit(one) => {
+            let path = format!("/licenses/{}/credit", one.id);
+            return adjust(&path, one.adjust, client, output).await;
+        }
+        LicenseCommand::Debit(one) => {
+            let path = format!("/licenses/{}/debit", one.id);
+            return adjust(&path, one.adjust, client, output).await;
+        }
         LicenseCommand::Show(one) => (
             client.get(&format!("/licenses/{}", one.id)).await?,
             one.json,

@@ -10,6 +10,7 @@ mod audit;
 pub(crate) mod calls;
 mod client;
 mod completions;
+mod credits;
 mod error;
 mod failure;
 mod help;
