@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use model::{License, LicenseId, Timestamp};
 
-use super::{LedgerSession, SqliteStore, quota};
+use super::{LedgerSession, SqliteStore, balances};
 use crate::audit::AuditEntries;
 use crate::credits::{Adjusted, Adjustment, CreditStore};
 use crate::error::Error;
@@ -85,10 +85,10 @@ impl SqliteStore {
                     return Ok(None);
                 };
                 let connection = session.connection();
-                let Some(row) = quota::refresh_balance(&connection, id, terms, now)? else {
+                let Some(row) = balances::refresh_balance(&connection, id, terms, now)? else {
                     return Ok(None);
                 };
-                let balance = quota::shown(&connection, terms, id, &row, now)?;
+                let balance = balances::shown(&connection, terms, id, &row, now)?;
                 Ok(Some((row, balance)))
             })
             .await

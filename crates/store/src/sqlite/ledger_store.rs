@@ -5,7 +5,7 @@ use std::iter;
 use async_trait::async_trait;
 use model::{InstanceId, LicenseId, Timestamp};
 
-use super::{LedgerSession, SqliteStore, quota, rollups};
+use super::{LedgerSession, SqliteStore, balances, quota, rollups};
 use crate::credits::CreditStore;
 use crate::error::Error;
 use crate::ledger::{RollupBatch, RollupRow, StockTaking};
@@ -71,7 +71,7 @@ impl QuotaStore for SqliteStore {
             .read(move |session| {
                 let terms = session.terms.of(iter::once(license_id))?;
                 match terms.get(&license_id) {
-                    Some(terms) => quota::balance(&session.connection(), terms, license_id, now),
+                    Some(terms) => balances::balance(&session.connection(), terms, license_id, now),
                     None => Ok(None),
                 }
             })
@@ -96,9 +96,10 @@ impl Rollups for SqliteStore {
                     dictionary,
                     terms,
                 } = session;
-                let without_balance = quota::without_balance(&file.connection.raw(), &batch.spent)?;
+                let without_balance =
+                    balances::without_balance(&file.connection.raw(), &batch.spent)?;
                 if !without_balance.is_empty() {
-                    quota::begin_balances(
+                    balances::begin_balances(
                         &file.connection.raw(),
                         &terms.of(without_balance.into_iter())?,
                     )?;
@@ -136,7 +137,7 @@ impl Rollups for SqliteStore {
                 let mut stock = StockTaking {
                     manifest: at_once(manifest::files(conn, None, None))?,
                     hours_until: rollups::hours_until(&snapshot)?,
-                    balances: quota::spent_by_epoch(&snapshot)?,
+                    balances: balances::spent_by_epoch(&snapshot)?,
                     ..StockTaking::default()
                 };
                 for state in at_once(manifest::instances(conn))? {

@@ -9,6 +9,7 @@
 
 mod audit;
 mod backend_error;
+mod balances;
 mod conn;
 mod convert;
 mod credits;
