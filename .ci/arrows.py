@@ -26,10 +26,10 @@ ALLOWED = {
     "ledger": {"billing", "journal", "model", "store"},
     "gate": {"journal", "licensing", "model", "telemetry"},
     "proxy": {"gate", "model"},
-    "control": {"api-types", "gate", "ledger", "licensing", "model", "store"},
+    "control": {"api-types", "gate", "ledger", "licensing", "model", "store", "webhooks"},
     "gateway": {
         "allocator", "api-types", "config", "control", "coordinator", "gate", "journal", "ledger", "licensing", "model", "proxy",
-        "store", "telemetry",
+        "store", "telemetry", "webhooks",
     },
     "webhooks": {"model", "store"},
     "store-conformance": {"model", "store"},

@@ -142,9 +142,11 @@ test)
     python_package duckdb==2.0.0 duckdb
     python_package "moto[server]==5.2.5" moto
     python_package schemathesis==4.32.5 schemathesis
+    python_package standardwebhooks==1.1.0 standardwebhooks
     python_package kubernetes-validate==1.37.0 kubernetes_validate
     node_packages "$root/tests/clients/better-auth" @better-auth/api-key
     node_packages "$root/tests/clients/redocly" @redocly/cli
+    node_packages "$root/tests/clients/standardwebhooks" standardwebhooks
     node_packages "$root/tests/clients/undici" undici
     ;;
 bench)

@@ -106,10 +106,10 @@ const CASES: [Bad; 15] = [
         names: "`[app.agents]` is not in this version",
     },
     Bad {
-        what: "targets of webhooks that are not sent",
-        text: "[server]\nlisten = [\"LISTEN\"]\n[control]\nallow_private_webhook_targets = true\n",
+        what: "times of the tries of webhooks that do not grow",
+        text: "[server]\nlisten = [\"LISTEN\"]\n[webhooks]\nschedule = [\"0s\", \"0s\"]\n",
         line: 4,
-        names: "not in this version: take it out; no webhooks are sent",
+        names: "schedule: these are not the times of tries",
     },
     Bad {
         what: "a plan that is not there",

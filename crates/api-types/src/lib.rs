@@ -21,6 +21,7 @@ mod signing;
 mod socket;
 mod token;
 mod user;
+mod webhook;
 
 pub use api_key::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, VerifiedApiKey, VerifyApiKey,
@@ -44,5 +45,9 @@ pub use signing::{RotateSigningKey, SealKey, SigningKey};
 pub use socket::{SOCKET_NAME, socket_path};
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};
+pub use webhook::{
+    ChangeWebhook, CreateWebhook, Delivery, DeliveryAttempt, DeliveryQuery, DeliveryState,
+    Redeliver, Redelivered, RotateWebhookSecret, Webhook,
+};
 
 pub use model::{LicenseSpec, LicenseUpdate, Scope};

@@ -13,6 +13,10 @@ pub struct Control {
     pub failures_per_minute: u32,
     /// The networks that may come without TLS, besides loopback \[none\].
     pub plain_http_from: Vec<IpNet>,
+    /// Whether webhooks may be posted into private networks, this host included \[no\].
+    pub allow_private_webhook_targets: bool,
+    /// Whether webhooks may be posted without TLS \[no\].
+    pub allow_plain_webhook_targets: bool,
 }
 
 /// `[cache]`: the cache of licenses in the process.
@@ -31,6 +35,8 @@ impl Default for Control {
         Self {
             failures_per_minute: 100,
             plain_http_from: Vec::new(),
+            allow_private_webhook_targets: false,
+            allow_plain_webhook_targets: false,
         }
     }
 }
@@ -53,6 +59,8 @@ impl Control {
             failures_per_minute: section.number("failures_per_minute", 1..=1_000_000, failures)
                 as u32,
             plain_http_from: section.list("plain_http_from", default.plain_http_from),
+            allow_private_webhook_targets: section.value("allow_private_webhook_targets", false),
+            allow_plain_webhook_targets: section.value("allow_plain_webhook_targets", false),
         };
         section.finish();
         control

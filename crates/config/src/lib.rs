@@ -31,6 +31,7 @@ mod unsupported;
 mod upstream;
 mod value;
 mod warnings;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -55,6 +56,7 @@ pub use secret::Secret;
 pub use server::{Log, LogFormat, LogLevel, Server};
 pub use store::{Redis, Store, StoreUrl};
 pub use upstream::{ParseUpstreamError, Scheme, Upstream};
+pub use webhooks::Webhooks;
 
 /// The text of the file that names every key at its default; also a first file to start from.
 pub const DEFAULT_FILE: &str = include_str!("../../../gateway.toml");
@@ -76,6 +78,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// The control plane.
     pub control: Control,
+    /// The deliveries of events.
+    pub webhooks: Webhooks,
     /// Sessions of key pairs.
     pub apimw: Apimw,
     /// API keys in the manner of better-auth's plugin.

@@ -13,6 +13,7 @@ use toml::de::DeTable;
 use crate::app::{App, AppOffsets};
 use crate::error::{Errors, Finding};
 use crate::reader::{Reader, Section};
+use crate::webhooks::Webhooks;
 use crate::{
     Apimw, BetterAuth, Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan,
     syntax,
@@ -71,6 +72,7 @@ impl Config {
             journal,
             ledger: Ledger::read(root.section("ledger", "[ledger]")),
             control: Control::read(root.section("control", "[control]")),
+            webhooks: Webhooks::read(root.section("webhooks", "[webhooks]")),
             apimw: Apimw::read(root.section("apimw", "[apimw]")),
             better_auth: BetterAuth::read(root.section("better_auth", "[better_auth]")),
             cache: Cache::read(root.section("cache", "[cache]")),

@@ -27,7 +27,11 @@ const AT_START: &[KeyComparison] = keys! {
     redis { timeout, connect_timeout, keep, exchange }
     journal { durability, keep, keep_bytes, segment_bytes, commit_window }
     ledger { objects, retention, seal_bytes, seal_every, rollup_every }
-    control { failures_per_minute, plain_http_from }
+    control {
+        failures_per_minute, plain_http_from, allow_private_webhook_targets,
+        allow_plain_webhook_targets,
+    }
+    webhooks { schedule, timeout, keep }
     apimw { algorithm, access_lifetime, refresh_lifetime, issuer, audience, rate_limits }
     better_auth {
         shape, compat, metadata, name_required, key_length, prefix, rate_limit, shortest_expiry,

@@ -11,18 +11,12 @@ struct UnsupportedKey {
     instead: &'static str,
 }
 
-const UNSUPPORTED_KEYS: [UnsupportedKey; 4] = [
+const UNSUPPORTED_KEYS: [UnsupportedKey; 3] = [
     UnsupportedKey {
         section: "[server]",
         key: "tls",
         shown: "[[server.tls]]",
         instead: "take it out, and let a proxy before the gate take TLS, with its network in `trusted_proxies`",
-    },
-    UnsupportedKey {
-        section: "[control]",
-        key: "allow_private_webhook_targets",
-        shown: "allow_private_webhook_targets",
-        instead: "take it out; no webhooks are sent",
     },
     UnsupportedKey {
         section: "[[plan]]",

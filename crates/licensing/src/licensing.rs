@@ -223,6 +223,12 @@ impl Licensing {
         self.cache.freshness(now)
     }
 
+    /// Has `listener` told of each change of a license that this gate makes, once it is in force
+    /// here. Only the first one is kept. It must not wait.
+    pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.changes.listen(Box::new(listener));
+    }
+
     /// Makes the background work read the changes at once instead of at the next poll.
     pub fn wake(&self) {
         self.cache.reading().request();

@@ -19,10 +19,14 @@ word_enum!(
         ReadLicenses => "read:licenses",
         /// See usage.
         ReadUsage => "read:usage",
+        /// See webhooks and their deliveries.
+        ReadWebhooks => "read:webhooks",
         /// Create, rotate and revoke management keys with no more rights than its own.
         WriteKeys => "write:keys",
         /// Create and change licenses.
         WriteLicenses => "write:licenses",
+        /// Create, change, test and delete webhooks, and have events delivered again.
+        WriteWebhooks => "write:webhooks",
     }
 );
 
@@ -43,8 +47,9 @@ impl Scope {
             | Self::ReadCalls
             | Self::ReadKeys
             | Self::ReadLicenses
-            | Self::ReadUsage => true,
-            Self::WriteKeys | Self::WriteLicenses => false,
+            | Self::ReadUsage
+            | Self::ReadWebhooks => true,
+            Self::WriteKeys | Self::WriteLicenses | Self::WriteWebhooks => false,
         }
     }
 
@@ -104,7 +109,7 @@ mod tests {
         };
         assert_eq!(Scope::held(&[], false), Scope::ALL);
         assert!(Scope::held(&[], true).into_iter().all(Scope::only_reads));
-        assert_eq!(Scope::held(&[], true).len(), 5);
+        assert_eq!(Scope::held(&[], true).len(), 6);
         let both = named(&["write:licenses", "read:usage"]);
         let held = [Scope::ReadUsage, Scope::WriteLicenses];
         assert_eq!(Scope::held(&both, false), held);

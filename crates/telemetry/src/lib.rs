@@ -8,12 +8,16 @@
 mod families;
 mod histogram;
 mod log;
+mod lookups;
 mod metrics;
 mod shard;
 mod upstreams;
+mod webhooks;
 
 pub use histogram::Histogram;
 pub use log::{LogFormat, LogOptions, Mask, start_logging};
-pub use metrics::{LedgerCounts, LookupResult, LookupTier, Metrics};
+pub use lookups::{LookupResult, LookupTier};
+pub use metrics::{LedgerCounts, Metrics};
 pub use shard::{CallLabels, Shard};
 pub use upstreams::UpstreamFailure;
+pub use webhooks::WebhookCounts;

@@ -13,32 +13,10 @@ use crate::families::{
     batches, counted, counter, family, gauge, histogram, labelled, process_families,
 };
 use crate::histogram::Histogram;
+use crate::lookups::{LookupResult, LookupTier};
 use crate::shard::{CallLabels, Counts, Expected, Shard};
 use crate::upstreams::{UpstreamFailure, UpstreamFailures};
-
-/// The place where a license was looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum LookupTier {
-    /// The memory of the process.
-    Memory,
-    /// The cache that the gates share.
-    Redis,
-    /// The store of record.
-    Store,
-}
-
-/// The result of a look-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum LookupResult {
-    /// The tier has a license for the key.
-    Hit,
-    /// The tier has none.
-    Miss,
-    /// The tier was out of reach.
-    Error,
-}
+use crate::webhooks::{WebhookCounts, webhook_families};
 
 /// The state of the ledger, in calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +46,7 @@ pub struct Metrics {
     revocations: Mutex<Histogram>,
     upstreams: UpstreamFailures,
     ledger: RwLock<Box<dyn Fn() -> LedgerCounts + Send + Sync>>,
+    webhooks: RwLock<Box<dyn Fn() -> WebhookCounts + Send + Sync>>,
     store_up: AtomicU64,
     store_parts: Mutex<Vec<(&'static str, bool)>>,
     redis_up: AtomicU64,
@@ -94,6 +73,7 @@ impl Metrics {
             revocations: Mutex::default(),
             upstreams: UpstreamFailures::default(),
             ledger: RwLock::new(Box::new(LedgerCounts::default)),
+            webhooks: RwLock::new(Box::new(WebhookCounts::default)),
             store_up: AtomicU64::new(1),
             store_parts: Mutex::default(),
             redis_up: AtomicU64::new(0),
@@ -199,6 +179,11 @@ impl Metrics {
     /// Sets the source of the ledger's numbers.
     pub fn ledger_source(&self, source: impl Fn() -> LedgerCounts + Send + Sync + 'static) {
         *self.ledger.write() = Box::new(source);
+    }
+
+    /// Sets the source of the numbers of webhooks.
+    pub fn webhook_source(&self, source: impl Fn() -> WebhookCounts + Send + Sync + 'static) {
+        *self.webhooks.write() = Box::new(source);
     }
 
     /// Returns the text that Prometheus scrapes.
@@ -321,6 +306,7 @@ impl Metrics {
                 total.malformed,
             ),
         ];
+        families.extend(webhook_families((self.webhooks.read())()));
         let parts = self.part_metrics();
         if !parts.is_empty() {
             let help = "Whether a part of the store takes writes.";

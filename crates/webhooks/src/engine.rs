@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use model::Moment;
 use store::WebhookFilter;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::board::{Board, Flight};
 use crate::error::Error;
@@ -23,6 +23,8 @@ const TRY_MARGIN: Duration = Duration::from_millis(1_500);
 const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 /// The time between two renewals of the lease.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two looks for news.
+const WAKE_PAUSE: Duration = Duration::from_millis(20);
 /// The events of which deliveries are made at once.
 const EVENTS_AT_ONCE: usize = 500;
 /// The time between two looks at how much waits.
@@ -53,6 +55,7 @@ impl Webhooks {
     /// gate holds the lease. Costs a read of the store each second where there is no webhook.
     pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let mut shift = Shift::new(self.clone());
+        let mut wake_after = Instant::now();
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -60,7 +63,10 @@ impl Webhooks {
                 // An error says that nobody is left who could stop it.
                 _ = stopped.wait_for(|stop| *stop) => break,
                 _ = seconds.tick() => true,
-                () = self.woken.notified() => true,
+                () = self.woken_after(wake_after) => {
+                    wake_after = Instant::now() + WAKE_PAUSE;
+                    true
+                }
                 () = self.ended.notified() => false,
             };
             if let Err(error) = shift.turn(is_asked).await {
@@ -70,6 +76,12 @@ impl Webhooks {
             }
         }
         shift.stop().await;
+    }
+
+    /// Waits for news, but not before a moment: many changes at once are one piece of news.
+    async fn woken_after(&self, earliest: Instant) {
+        sleep_until(earliest).await;
+        self.woken.notified().await;
     }
 
     /// Tries deliveries one after the other, as long as there is one that may begin.
@@ -231,10 +243,12 @@ impl Shift {
             self.count_at = moment.plus(COUNT_EVERY);
         }
         if moment >= self.upkeep_at {
+            // What is left is looked at with the next second.
+            let more = kept.note_expiring(now, UPKEEP_AT_ONCE).await? > 0;
+            self.more_events |= more;
             let keep = i64::try_from(self.webhooks.options.keep.as_micros()).unwrap_or(i64::MAX);
             let swept = kept.sweep_events(now.plus_micros(-keep), UPKEEP_AT_ONCE);
-            // What is left is swept with the next second.
-            if swept.await? < UPKEEP_AT_ONCE {
+            if swept.await? < UPKEEP_AT_ONCE && !more {
                 self.upkeep_at = moment.plus(UPKEEP_EVERY);
             }
         }

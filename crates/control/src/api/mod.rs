@@ -22,6 +22,7 @@ mod signing;
 mod tokens;
 mod usage;
 mod users;
+mod webhooks;
 
 use crate::document::Routes;
 
@@ -33,6 +34,7 @@ pub(crate) const ROUTES: &[fn(Routes) -> Routes] = &[
     tokens::routes,
     sessions::routes,
     users::routes,
+    webhooks::routes,
     keys::routes,
     signing::routes,
     app_credentials::routes,

@@ -245,6 +245,21 @@ impl From<licensing::Error> for Problem {
     }
 }
 
+impl From<webhooks::Error> for Problem {
+    fn from(error: webhooks::Error) -> Self {
+        use webhooks::Error;
+        let detail = error.to_string();
+        match error {
+            Error::Invalid { field, reason } => Self::field(field, reason),
+            Error::AppUnknown(_) => Self::new(Code::AppUnknown, detail).about("app"),
+            Error::AccountUnknown(_) | Error::Unknown(_) => Self::new(Code::NotFound, detail),
+            Error::TooMany(_) | Error::Unproven { .. } => Self::new(Code::Conflict, detail),
+            Error::SecretMalformed(_) => Self::internal(&detail),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<ledger::Error> for Problem {
     fn from(error: ledger::Error) -> Self {
         match error {

@@ -8,6 +8,7 @@ use licensing::sessions::SessionError;
 use licensing::{AuditedLicensing, Licensing, Sessions, may_use_from};
 use model::{Actor, Timestamp};
 use store::ManagementKey;
+use webhooks::AuditedWebhooks;
 
 use crate::http::caller::Caller;
 use crate::http::client::Client;
@@ -46,6 +47,12 @@ impl Services {
     #[must_use]
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.0.sessions
+    }
+
+    /// Returns the operations on webhooks in the name of the caller, which the audit log keeps.
+    #[must_use]
+    pub fn acting_on_webhooks(&self, caller: &Caller, client: &Client) -> AuditedWebhooks {
+        self.0.webhooks.acting(caller.actor(client))
     }
 
     /// Returns how many wrong credentials the client's address may still present.

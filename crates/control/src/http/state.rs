@@ -12,6 +12,7 @@ use ledger::{Ledger, LedgerOptions};
 use licensing::{ApiKeyPolicy, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Timestamp};
 use store::Store;
+use webhooks::Webhooks;
 
 use crate::http::throttle::Throttle;
 
@@ -25,6 +26,8 @@ pub struct ControlState {
     pub spender: Arc<Spender>,
     /// The sessions of key pairs.
     pub sessions: Arc<Sessions>,
+    /// Webhooks, and what is delivered to them.
+    pub webhooks: Arc<Webhooks>,
     /// The ledger: usage, the records of calls, and their upkeep.
     pub ledger: Ledger,
     /// The options that the ledger was started with, to ship the journals that dead instances left.

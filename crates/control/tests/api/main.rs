@@ -26,3 +26,4 @@ mod stamps;
 mod support;
 mod throttle;
 mod verify;
+mod webhooks;

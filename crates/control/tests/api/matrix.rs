@@ -36,6 +36,7 @@ struct Things {
     user: Value,
     api_key: Value,
     management_key: Value,
+    webhook: Value,
 }
 
 impl Things {
@@ -48,6 +49,7 @@ impl Things {
                 .await,
             api_key: made("/keys", r#"{"app":"api"}"#).await,
             management_key: made("/management-keys", r#"{"name":"theirs"}"#).await,
+            webhook: made("/webhooks", r#"{"url":"https://192.0.1.1/"}"#).await,
         }
     }
 
@@ -59,6 +61,7 @@ impl Things {
             "users" => id(&self.user),
             "keys" => id(&self.api_key),
             "management-keys" => id(&self.management_key),
+            "webhooks" => id(&self.webhook),
             "accounts" => "default".to_owned(),
             "apps" => "api".to_owned(),
             _ => "nothing".to_owned(),
@@ -99,6 +102,8 @@ impl Things {
             "/keys" => json!({ "app": "api" }),
             "/keys/verify" => json!({ "key": self.license["key"] }),
             "/accounts" => json!({ "name": "eve" }),
+            "/webhooks" => json!({ "url": "https://192.0.1.1/" }),
+            "/webhooks/{id}/redeliver" => json!({ "failed": true }),
             "/signing-keys/rotate" => json!({ "use": "stamps" }),
             _ => json!({}),
         }
@@ -106,7 +111,14 @@ impl Things {
 
     /// Returns whether an answer names one of them.
     fn shown_in(&self, answer: &str) -> bool {
-        let words = ["/licenses", "/users", "/keys", "/management-keys"].map(|of| self.named(of));
+        let words = [
+            "/licenses",
+            "/users",
+            "/keys",
+            "/management-keys",
+            "/webhooks",
+        ]
+        .map(|of| self.named(of));
         let words = words.iter().map(String::as_str);
         let mut words = words.chain(["127.0.0.1:9000", "\"ada\"", "\"pro\"", "\"inner\""]);
         words.any(|word| answer.contains(word))

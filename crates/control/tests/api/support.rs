@@ -124,7 +124,8 @@ impl World {
         let spender = spender(&journal, &licensing, &clock);
         tokio::spawn(spender.clone().run());
         let keyring = Keyring::load(&*store, KeyringSecret::Configured("of the tests"));
-        let signing = Signing::open(store.clone(), keyring.await.unwrap(), clock.clone());
+        let keyring = keyring.await.unwrap();
+        let signing = Signing::open(store.clone(), keyring.clone(), clock.clone());
         let signing = signing.await.unwrap();
         let options = SessionOptions {
             terms: TokenTerms {
@@ -142,6 +143,7 @@ impl World {
             signing: signing.clone(),
             sessions: Arc::new(sessions),
             spender: spender.clone(),
+            webhooks: crate::webhooks::start(&store, &keyring, &clock),
             ledger,
             ledger_options,
             store: store.clone(),

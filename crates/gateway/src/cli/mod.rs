@@ -34,6 +34,7 @@ mod trust;
 mod units;
 pub(crate) mod usage;
 mod user;
+mod webhook;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -126,6 +127,9 @@ pub(crate) enum ClientCommand {
     /// Accounts: who sells apps
     #[command(subcommand)]
     Account(account::AccountCommand),
+    /// Webhooks: who is told what happens
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// What was used, and what it costs
     #[command(after_help = usage::EXAMPLES)]
     Usage(usage::UsageArguments),
@@ -246,6 +250,7 @@ fn try_execute(
             ClientCommand::Keyring(command) => keyring::execute(command, &client, output).await,
             ClientCommand::App(command) => app::execute(command, &client, output).await,
             ClientCommand::Account(command) => account::execute(command, &client, output).await,
+            ClientCommand::Webhook(command) => webhook::execute(command, &client, output).await,
             ClientCommand::Usage(arguments) => usage::execute(arguments, &client, output).await,
             ClientCommand::Calls(arguments) => calls::execute(arguments, &client, output).await,
             ClientCommand::Audit(arguments) => audit::execute(arguments, &client, output).await,

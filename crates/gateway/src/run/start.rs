@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::webhooks::Webhooks;
 use arc_swap::ArcSwap;
 use config::Config;
 use control::{ControlLimits, ControlState, GateInfo, Surfaces};
@@ -16,11 +17,12 @@ use licensing::{FleetOptions, Keyring, LicenseKeys, Licensing, Sessions, Signing
 use model::{Clock, InstanceId, Outcome, Refusal, SteadyClock, SystemClock};
 use proxy::{Backends, ProxyParts};
 use store::{Named, NodeClaim, Store};
-use telemetry::{LedgerCounts, Metrics};
+use telemetry::Metrics;
 use tokio::runtime::Handle;
 use tokio::sync;
 use tokio::task::JoinHandle;
 
+use super::counts::{Commits, ledger_counts};
 use super::data_dir::lock_data_dir;
 use super::no_room::Room;
 use super::running::Running;
@@ -28,7 +30,7 @@ use super::watch::{self, Watched};
 use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
 use crate::start_error::StartError;
-use crate::{directory, fleet, former_plans, missing_plans, open_store, options};
+use crate::{directory, fleet, former_plans, missing_plans, open_store, options, webhooks};
 
 /// The time for which a start waits for the records of earlier starts, so that every quota is
 /// exact. After it the gate serves while they are read.
@@ -86,7 +88,8 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let mut groundwork = Groundwork::prepare(&config)?;
     let (mut stored, records) = open_when_there_is_room(&config, &groundwork).await?;
     let calls = Calls::open(&config, &mut groundwork, &mut stored, &records).await?;
-    let state = control_state(&config, &groundwork, &stored, &records, &calls);
+    let webhooks = deliver(&config, &mut groundwork, &stored, &records, &calls)?;
+    let state = control_state(&config, &groundwork, &stored, &records, &calls, webhooks);
     let surfaces = Surfaces::new(state, control::SHIPPED);
     let control = serve_control(
         &config,
@@ -402,12 +405,39 @@ async fn open_licensing(
     Ok(licensing)
 }
 
+/// Begins to deliver events to webhooks. A stop waits for what is under way, as it does for servers.
+fn deliver(
+    config: &Config,
+    groundwork: &mut Groundwork,
+    stored: &Stored,
+    records: &Records,
+    calls: &Calls,
+) -> Result<Arc<Webhooks>, StartError> {
+    let webhooks = webhooks::webhooks(
+        config,
+        stored.store.clone(),
+        &stored.keyring,
+        &calls.licensing,
+        records.instance,
+        groundwork.clock.clone(),
+    )?;
+    let (counted, clock) = (webhooks.clone(), groundwork.clock.clone());
+    groundwork
+        .metrics
+        .webhook_source(move || webhooks::counts(&counted, &*clock));
+    let stopped = groundwork.stopped.clone();
+    let running = tokio::spawn(webhooks.clone().run(stopped));
+    groundwork.servers.push(running);
+    Ok(webhooks)
+}
+
 fn control_state(
     config: &Config,
     groundwork: &Groundwork,
     stored: &Stored,
     records: &Records,
     calls: &Calls,
+    webhooks: Arc<Webhooks>,
 ) -> ControlState {
     let listen = config.server.listen.iter().map(ToString::to_string);
     ControlState {
@@ -415,6 +445,7 @@ fn control_state(
         signing: stored.signing.clone(),
         spender: calls.spender.clone(),
         sessions: calls.sessions.clone(),
+        webhooks,
         ledger: records.ledger.clone(),
         ledger_options: records.options.clone(),
         store: stored.store.clone(),
@@ -447,25 +478,6 @@ static OUTCOMES: [&str; 7] = {
     }
     words
 };
-
-struct Commits(Arc<Metrics>);
-
-impl journal::Observer for Commits {
-    fn committed(&self, _: usize, records: u64, took: Duration) {
-        self.0.commit(records, took);
-    }
-}
-
-fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
-    let counts = ledger.counts();
-    LedgerCounts {
-        accepted: counts.accepted,
-        stored: counts.stored,
-        pending: counts.pending,
-        lost: counts.lost,
-        behind: counts.behind,
-    }
-}
 
 fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")

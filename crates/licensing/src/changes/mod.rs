@@ -5,7 +5,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::{Clock, Fingerprint, LicenseId};
 use store::{Change, ChangeNumber, Store, StoredLicense};
@@ -29,9 +29,14 @@ pub(crate) struct ChangeFollower {
     /// gate.
     management: Arc<ManagementCache>,
     cuts: CutLearner,
+    /// Told of each change of a license that this gate makes.
+    listener: OnceLock<ChangeListener>,
     /// Held while the changes are read, so that they are recorded in their order.
     following: tokio::sync::Mutex<()>,
 }
+
+/// Somebody who is told that there was a change, and not which.
+pub(crate) type ChangeListener = Box<dyn Fn() + Send + Sync>;
 
 /// Returns whether a page of changes, which begins with the last known one, continues from it.
 fn is_continued(known: Option<&Change>, changes: &[Change], last: ChangeNumber) -> bool {
@@ -65,6 +70,7 @@ impl ChangeFollower {
             fleet,
             cache,
             management,
+            listener: OnceLock::new(),
             following: tokio::sync::Mutex::default(),
         }
     }
@@ -147,12 +153,26 @@ impl ChangeFollower {
     pub(crate) fn note_own(&self, changed: &StoredLicense, added: Option<Fingerprint>) {
         self.cache.apply_own(changed, added);
         self.announce(changed.version);
+        self.tell_listener();
     }
 
     /// Takes in licenses that this gate created, and announces them to the other gates.
     pub(crate) fn note_created(&self, number: ChangeNumber, created: &[(LicenseId, Fingerprint)]) {
         self.cache.apply_created(number, created);
         self.announce(number);
+        self.tell_listener();
+    }
+
+    /// Has `listener` told of each change of a license that this gate makes, once it is in force
+    /// here. Only the first one is kept. It must not wait.
+    pub(crate) fn listen(&self, listener: ChangeListener) {
+        let _ = self.listener.set(listener);
+    }
+
+    fn tell_listener(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener();
+        }
     }
 
     /// Tells the other gates that management keys or accounts changed.

@@ -1,6 +1,6 @@
 //! The operations that show keys again, for apps that ask for it.
 
-use model::{AppName, Credential, CredentialStatus, License, LicenseStatus};
+use model::{AppName, Credential, CredentialId, CredentialStatus, License, LicenseStatus};
 use serde_json::{Value, json};
 use store::{AuditEntries, StoredLicense};
 
@@ -21,33 +21,25 @@ impl AuditedLicensing {
     /// The store fails.
     pub async fn show_key(&self, stored: &StoredLicense) -> Result<Option<Credential>, Error> {
         let license = &stored.license;
-        let Some(copies) = self.copies_for(&license.app) else {
-            return Ok(None);
-        };
         if license.status == LicenseStatus::Revoked {
             return Ok(None);
         }
         let now = self.clock.now();
-        for (id, sealed) in self.store.sealed_keys(license.id).await? {
-            let in_force = stored.credentials.iter().any(|info| {
+        let in_force = |id: CredentialId| {
+            stored.credentials.iter().any(|info| {
                 let active = info.status == CredentialStatus::Active;
                 info.id == id && active && info.expires_at.is_none_or(|end| end > now)
-            });
-            if !in_force {
-                continue;
-            }
-            let Some(key) = copies.open(license.id, id, &sealed).await? else {
-                tracing::error!(license = %license.id, credential = %id, "a copy of a key does not open, somebody changed it or put it there: rotate the key");
-                continue;
-            };
-            let shown = RepeatedEvent::KeyShown {
-                credential: id,
-                account: license.account.clone(),
-            };
-            self.audit.add_repeated(self.actor(), shown).await;
-            return Ok(Some(key));
-        }
-        Ok(None)
+            })
+        };
+        let Some((id, key)) = self.recovered(license, in_force).await? else {
+            return Ok(None);
+        };
+        let shown = RepeatedEvent::KeyShown {
+            credential: id,
+            account: license.account.clone(),
+        };
+        self.audit.add_repeated(self.actor(), shown).await;
+        Ok(Some(key))
     }
 
     /// Makes the key that copies of keys are sealed with from now on. Returns its number. Older
@@ -71,6 +63,45 @@ impl AuditedLicensing {
 }
 
 impl Licensing {
+    /// Returns the key of a license for a message to its seller: the whole key of its newest
+    /// credential where the app keeps copies, in force or not, else the visible beginning of it;
+    /// `None`: it has no credential. It leaves no line in the audit log, since whoever has the
+    /// messages sent is in it.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn key_for_seller(&self, stored: &StoredLicense) -> Result<Option<String>, Error> {
+        if let Some((_, key)) = self.recovered(&stored.license, |_| true).await? {
+            return Ok(Some(key.expose().to_owned()));
+        }
+        let newest = stored.credentials.iter().max_by_key(|info| info.id);
+        Ok(newest.map(|info| info.prefix.clone()))
+    }
+
+    /// Returns the newest key of a license of which a copy was kept, among the credentials that are
+    /// `wanted`.
+    async fn recovered(
+        &self,
+        license: &License,
+        wanted: impl Fn(CredentialId) -> bool,
+    ) -> Result<Option<(CredentialId, Credential)>, Error> {
+        let Some(copies) = self.copies_for(&license.app) else {
+            return Ok(None);
+        };
+        for (id, sealed) in self.store.sealed_keys(license.id).await? {
+            if !wanted(id) {
+                continue;
+            }
+            match copies.open(license.id, id, &sealed).await? {
+                Some(key) => return Ok(Some((id, key))),
+                None => {
+                    tracing::error!(license = %license.id, credential = %id, "a copy of a key does not open, somebody changed it or put it there: rotate the key");
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns the sealer of copies of the keys of an app; `None`: the app keeps none.
     pub(super) async fn copier(&self, app: &AppName) -> Result<Option<Copier>, Error> {
         match self.copies_for(app) {
