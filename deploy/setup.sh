@@ -144,6 +144,9 @@ test)
     python_package schemathesis==4.32.5 schemathesis
     python_package standardwebhooks==1.1.0 standardwebhooks
     python_package kubernetes-validate==1.37.0 kubernetes_validate
+    python_package authforge-sdk==2.0.0 authforge.py
+    python_package requests==2.34.2 requests
+    node_packages "$root/tests/clients/authforge" stripe
     node_packages "$root/tests/clients/better-auth" @better-auth/api-key
     node_packages "$root/tests/clients/redocly" @redocly/cli
     node_packages "$root/tests/clients/standardwebhooks" standardwebhooks

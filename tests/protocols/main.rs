@@ -9,6 +9,7 @@ mod apimw_gate;
 mod apimw_limits;
 mod apimw_tokens;
 mod authforge_gate;
+mod authforge_sdk;
 mod better_auth_client;
 mod better_auth_keys;
 mod better_auth_shapes;
