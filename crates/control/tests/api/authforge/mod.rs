@@ -9,6 +9,7 @@ mod repeats;
 mod sdk;
 mod self_ban;
 mod validations;
+mod webhooks;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -102,6 +102,32 @@ pub(super) struct ChangeApp {
     pub(super) enabled: bool,
 }
 
+/// The body of `POST /v1/apps/{app}/webhooks`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "AuthforgeCreateWebhook")]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateWebhook {
+    /// The URL that events are posted to.
+    pub(super) url: String,
+    /// The names of the events that it gets, at least one.
+    pub(super) events: Vec<String>,
+    /// Whether it gets events; `null`: yes.
+    pub(super) enabled: Option<bool>,
+}
+
+/// The body of `PUT /v1/apps/{app}/webhooks/{webhook}`: what is changed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "AuthforgeChangeWebhook")]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeWebhook {
+    /// The URL that events are posted to.
+    pub(super) url: Option<String>,
+    /// The names of the events that it gets, at least one.
+    pub(super) events: Option<Vec<String>>,
+    /// Whether it gets events.
+    pub(super) enabled: Option<bool>,
+}
+
 /// The body of `PUT /v1/apps/{app}/security`: the lists that are replaced.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "AuthforgePutLists")]

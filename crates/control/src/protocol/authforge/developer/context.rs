@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use api_types::Scope;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, Uri};
 use licensing::{AuditedLicensing, SoftwareApp};
-use model::LicenseStatus;
+use model::{Actor, LicenseStatus};
 use serde::de::DeserializeOwned;
 use store::StoredLicense;
 
@@ -34,8 +34,8 @@ pub(super) struct Asked {
     pub(super) headers: HeaderMap,
     pub(super) uri: Uri,
     client: Client,
-    /// The parameter of the path: a key or the id of an app; empty where there is none.
-    parameter: String,
+    /// The parameters of the path by their names.
+    parameters: Vec<(String, String)>,
     /// The body, or why it could not be read.
     body: Result<Bytes, Input>,
 }
@@ -69,14 +69,17 @@ impl FromRequest<Context> for Asked {
             let taken = context.paces.take(key.id, now);
             taken.map_err(|wait| Failure::too_many(wait.as_secs()))?;
         }
-        let parameter = Path::<String>::from_request_parts(&mut head, context).await;
+        // A parameter that is no text names nothing that there is.
+        let parameters = RawPathParams::from_request_parts(&mut head, context).await;
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let parameters = parameters.map(|all| all.iter().map(owned).collect());
         Ok(Self {
             services,
             caller,
             headers: head.headers,
             uri: head.uri,
             client,
-            parameter: parameter.map_or_else(|_| String::new(), |Path(text)| text),
+            parameters: parameters.unwrap_or_default(),
             body: read_bytes(body, BODY_LIMIT).await,
         })
     }
@@ -104,9 +107,20 @@ impl Asked {
         self.services.acting(&self.caller, &self.client)
     }
 
+    /// Returns the caller as the audit log knows them.
+    pub(super) fn actor(&self) -> Actor {
+        self.caller.actor(&self.client)
+    }
+
+    /// Returns a parameter of the path, empty if there is none.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        let found = self.parameters.iter().find(|(own, _)| own == name);
+        found.map_or("", |(_, value)| value)
+    }
+
     /// Returns the key that the path names, trimmed.
     pub(super) fn key(&self) -> &str {
-        self.parameter.trim()
+        self.parameter("key").trim()
     }
 
     /// Returns the body.
@@ -138,7 +152,7 @@ impl Asked {
 
     /// Returns the app that the path names.
     pub(super) async fn app(&self) -> Result<Arc<SoftwareApp>, Failure> {
-        self.app_of(&self.parameter).await
+        self.app_of(self.parameter("app")).await
     }
 
     /// Returns the app with an id of the protocol.

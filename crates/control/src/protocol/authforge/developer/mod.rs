@@ -13,6 +13,7 @@ mod pace;
 mod record;
 mod security;
 mod variables;
+mod webhooks;
 
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -34,7 +35,7 @@ impl Protocol for Developer {
     }
 
     fn operations(&'static self, services: &Services) -> Paths {
-        let paths = of_apps(of_licenses(Paths::new()));
+        let paths = of_webhooks(of_apps(of_licenses(Paths::new())));
         paths.with_state(Context::new(services.clone()))
     }
 
@@ -172,5 +173,44 @@ fn of_apps(paths: Paths<Context>) -> Paths<Context> {
             "/v1/apps/{app}/reset-hwid",
             post(apps::reset),
             about("resetDevices", "Free the devices of all licenses of an app"),
+        )
+}
+
+fn of_webhooks(paths: Paths<Context>) -> Paths<Context> {
+    use axum::http::Method;
+    paths
+        .serve(
+            [Method::POST],
+            "/v1/apps/{app}/webhooks",
+            post(webhooks::create).get(webhooks::list),
+            about(
+                "createAppWebhook",
+                "Register a receiver of the events of an app",
+            )
+            .body::<body::CreateWebhook>(),
+        )
+        .describe(
+            [Method::GET],
+            "/v1/apps/{app}/webhooks",
+            about(
+                "listAppWebhooks",
+                "List the receivers of the events of an app",
+            ),
+        )
+        .serve(
+            [Method::PUT],
+            "/v1/apps/{app}/webhooks/{webhook}",
+            axum::routing::put(webhooks::change).delete(webhooks::delete),
+            about("changeAppWebhook", "Change a receiver").body::<body::ChangeWebhook>(),
+        )
+        .describe(
+            [Method::DELETE],
+            "/v1/apps/{app}/webhooks/{webhook}",
+            about("deleteAppWebhook", "Remove a receiver"),
+        )
+        .post(
+            "/v1/apps/{app}/webhooks/{webhook}/test",
+            post(webhooks::test),
+            about("testAppWebhook", "Send a test event to a receiver"),
         )
 }
