@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""License checks and verifications over HTTP: how many a second one core answers, from a warm cache, with a quota.
+"""License checks, verifications and validations over HTTP: how many a second one core answers, from a warm cache, with a quota.
 
-The gate has one core, the load the other. A verification spends a unit and is durable before its answer; afterwards the
-balance must say that every answer was counted once. Build first: cargo build --release --bin tallygate
+The gate has one core, the load (with `fleet` PostgreSQL and Redis, too) the other. A verification spends a unit, a validation of
+AuthForge's a credit, and both are durable before their answer; afterwards the balance must say that every answer was counted once.
+Build first: cargo build --release --bin tallygate
 """
 
 import argparse
@@ -12,19 +13,39 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from statistics import median
 
 from bench import load, proc, servers
 
 QUOTA = 10**12
+ACCOUNT = "default"
+# AuthForge's limits of requests are far below what is measured.
+UNLIMITED = """[app.authforge]
+validate_limit = ""
+validate_limit_per_address = ""
+heartbeat_limit = ""
+"""
 
 
 class Case:
     """A request that is sent again and again, and how to tell that its answer is right."""
 
+    # The license that its records name, and what says how many units are left, as a command.
+    license, shows_balance = None, None
+    # Answers that somebody got, and those that nobody waited for any more.
+    answered, abandoned = 0, 0
+
     def __init__(self, name, path, headers, body, is_right):
         self.name, self.path, self.headers, self.body, self.is_right = name, path, headers, body, is_right
+
+    def is_answered(self, gate):
+        """Whether one call is answered as it should be."""
+        # A validation names each nonce once.
+        body = json.loads(json.dumps(self.body).replace("@NONCE@", uuid.uuid4().hex))
+        self.answered += 1
+        return self.is_right(call(gate, self.path, self.headers, body))
 
 
 def call(gate, path, headers, body):
@@ -45,17 +66,29 @@ def cases(gate):
     for name, path in (("verify", "/api/auth/api-key/verify"), ("verify (native)", "/api/v1/keys/verify")):
         key = gate.post("/api/v1/keys", {"app": servers.APP, "remaining": QUOTA, "rate_limit_enabled": False})
         case = Case(name, path, bearer, {"key": key["key"]}, lambda answer: answer["valid"])
-        case.license = key["id"]
+        case.license, case.shows_balance = key["id"], ("license", "show", key["id"])
         yield case
     check = Case("license check", "/v1/app/user/license/check", {"Apifew-Key": management},
                  {"LICENSE_KEY": license_key}, lambda answer: answer["data"]["license_ok"])
-    check.license = None
     yield check
+    yield validation(gate)
 
 
-def remaining(gate, license_id):
-    """Units left of a license."""
-    command = [str(part) for part in gate.command("license", "show", license_id, "--json")]
+def validation(gate):
+    """A validation by software that is sold with the app, from one device, paid by the account."""
+    app = gate.post(f"/api/v1/apps/{servers.APP}/credentials", {})
+    sold = gate.post("/api/v1/licenses", {"app": servers.APP, "key_format": "authforge", "device_slots": 2})
+    gate.post(f"/api/v1/accounts/{ACCOUNT}/credit", {"units": QUOTA, "reason": "benchmark"})
+    body = {"appId": app["app_id"], "appSecret": app["app_secret"], "licenseKey": sold["key"], "hwid": "bench",
+            "nonce": "@NONCE@"}
+    case = Case("validate", "/auth/validate", {}, body, lambda answer: answer["status"] == "success")
+    case.license, case.shows_balance = sold["id"], ("account", "show", ACCOUNT)
+    return case
+
+
+def remaining(gate, case):
+    """Units left to pay with."""
+    command = [str(part) for part in gate.command(*case.shows_balance, "--json")]
     shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(shown.stdout)["balance"]["remaining"]
 
@@ -71,13 +104,17 @@ def wrk(gate, case, options, seconds):
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     for line in result.stdout.splitlines():
         if line.startswith("JSON "):
-            return json.loads(line[5:])
+            report = json.loads(line[5:])
+            case.answered += report["requests"] - report["not_ok"]
+            # When it ends, each connection may wait for one more.
+            case.abandoned += options.connections
+            return report
     raise RuntimeError(f"wrk reported nothing:\n{result.stdout}")
 
 
 def measure(gate, case, options):
     """Medians of the rounds of one request."""
-    assert case.is_right(call(gate, case.path, case.headers, case.body)), case.name
+    assert case.is_answered(gate), case.name
     wrk(gate, case, options, options.warm_up)
     rounds = []
     for _ in range(options.rounds):
@@ -88,7 +125,7 @@ def measure(gate, case, options):
         report["cpu_us"] = used / max(report["requests"], 1) * 1e6
         report["busy"] = used / report["seconds"]
         rounds.append(report)
-    assert case.is_right(call(gate, case.path, case.headers, case.body)), case.name
+    assert case.is_answered(gate), case.name
     return {
         "per_second": median(one["requests"] / one["seconds"] for one in rounds),
         **{key: median(one[key] for one in rounds) for key in ("cpu_us", "p50", "p99", "busy")},
@@ -103,14 +140,15 @@ def spent_and_recorded(gate, case):
     assert books["lost"] == books["duplicated"] == 0, books
     usage = gate.command("usage", "--license", case.license, "--json")
     rows = json.loads(subprocess.run([str(part) for part in usage], stdout=subprocess.PIPE, text=True, check=True).stdout)
-    return QUOTA - remaining(gate, case.license), sum(row["units"] for row in rows)
+    return QUOTA - remaining(gate, case), sum(row["units"] for row in rows)
 
 
 def main():
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=Path, help="another build of the gate")
-    parser.add_argument("--durability", default="process,disk", help="(%(default)s)")
+    parser.add_argument("--durability", default="process,disk",
+                        help="or `fleet`, which is `process` with PostgreSQL and Redis (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
     parser.add_argument("--seconds", type=int, default=4, help="of load per request and round (%(default)s)")
     parser.add_argument("--warm-up", type=int, default=2, help="seconds of load before (%(default)s)")
@@ -118,9 +156,11 @@ def main():
     parser.add_argument("--server-core", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--load-core", type=int, default=1, help="(%(default)s)")
     options = parser.parse_args()
+    options.app_tables = UNLIMITED
     options.licenses, options.hot, options.routes, options.other, options.stores = 1, 1, 1, options.binary, None
     kinds = {kind.durability: kind for kind in (
         (servers.OtherProcess, servers.OtherDisk) if options.binary else (servers.TallygateProcess, servers.TallygateDisk))}
+    kinds["fleet"] = servers.TallygateFleet
     output = servers.ROOT / "target" / "bench"
     output.mkdir(parents=True, exist_ok=True)
     run = Path(tempfile.mkdtemp(prefix="check-", dir=output))
@@ -140,6 +180,9 @@ def main():
                         spent, recorded = spent_and_recorded(gate, case)
                         if spent != recorded:
                             print(f"  {spent} units spent, {recorded} recorded: they must be the same")
+                            failed = True
+                        if not case.answered <= spent <= case.answered + case.abandoned:
+                            print(f"  {spent} units spent for {case.answered} answers")
                             failed = True
             finally:
                 gate.stop()

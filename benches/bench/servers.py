@@ -209,7 +209,7 @@ durability = "{self.durability}"
 [[app]]
 name = "{APP}"
 upstreams = ["http://127.0.0.1:{self.backend.port}"]
-{routes}"""
+{getattr(self.options, "app_tables", "")}{routes}"""
 
     def command(self, *arguments):
         """A command line of the gate."""
