@@ -16,6 +16,7 @@ mod outage;
 mod postgres;
 mod redis;
 mod verify;
+mod webhooks;
 
 #[path = "../support"]
 mod support {

@@ -13,6 +13,7 @@ mod plain_http;
 mod plans_gone;
 mod secrets;
 mod users_and_keys;
+mod webhooks;
 
 #[path = "../support"]
 mod support {

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use store::{SealedKey, Store};
 use telemetry::WebhookCounts;
 use webhooks::{
-    Client, ClientOptions, Facts, Licenses, Options, Parts, Schedule, Seal, SystemResolver,
+    Client, ClientOptions, Facts, Holder, Licenses, Options, Parts, Schedule, Seal, SystemResolver,
     TargetRules, Webhooks,
 };
 use zeroize::Zeroizing;
@@ -82,10 +82,6 @@ impl LicenseFacts {
     }
 }
 
-/// The holder of the lease where a store has one gate only, by the lock of its data directory: the
-/// next start goes on at once with what the one before left.
-const ALONE: InstanceId = InstanceId::from_u128(1);
-
 /// Returns the webhooks of a gate, as the configuration wants them.
 ///
 /// # Errors
@@ -118,10 +114,10 @@ pub(crate) fn webhooks(
         seal: Arc::new(KeyringSeal(keyring.sealer("webhook secrets"))),
         licenses: Arc::new(LicenseFacts(licensing.clone())),
         clock,
-        instance: if open_store::is_alone(config) {
-            ALONE
+        holder: if open_store::is_alone(config) {
+            Holder::Alone
         } else {
-            instance
+            Holder::OneOf(instance)
         },
     };
     let webhooks = Webhooks::new(parts, options);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::board::{Board, Flight};
 use crate::error::Error;
-use crate::webhooks::Webhooks;
+use crate::webhooks::{Holder, Webhooks};
 
 /// The name of the lease that the gate which delivers holds.
 const LEASE: &str = "webhooks";
@@ -21,6 +21,8 @@ const TRY_MARGIN: Duration = Duration::from_millis(1_500);
 /// The time after a renewal of the lease in which tries may begin. The lease outlasts them, so that
 /// another gate begins when none of this one is under way.
 const BEGIN_WITHIN: Duration = Duration::from_secs(3);
+/// The same for the only gate of a store, which spares its disk a write each second.
+const ALONE_WITHIN: Duration = Duration::from_secs(600);
 /// The time between two renewals of the lease.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two looks for news.
@@ -181,15 +183,20 @@ impl Shift {
         let any = kept.webhooks(WebhookFilter::default(), None, 1).await?;
         if any.is_empty() {
             if self.held_until.is_some() {
-                kept.end_lease(LEASE, self.webhooks.instance).await?;
+                kept.end_lease(LEASE, self.webhooks.holder.instance())
+                    .await?;
             }
             self.set_held(None);
             return Ok(());
         }
-        let lasts = self.longest_try() + BEGIN_WITHIN;
-        let held = kept.hold_lease(LEASE, self.webhooks.instance, lasts);
+        let (begin_within, renew_every) = match self.webhooks.holder {
+            Holder::Alone => (ALONE_WITHIN, ALONE_WITHIN / 4),
+            Holder::OneOf(_) => (BEGIN_WITHIN, RENEW_EVERY),
+        };
+        let lasts = self.longest_try() + begin_within;
+        let held = kept.hold_lease(LEASE, self.webhooks.holder.instance(), lasts);
         let held = held.await?;
-        self.renew_at = now.plus(RENEW_EVERY);
+        self.renew_at = now.plus(renew_every);
         self.set_held(held.then(|| now.plus(lasts)));
         Ok(())
     }
@@ -266,7 +273,7 @@ impl Shift {
         let _ = timeout(STOP_GRACE, ending).await;
         let noted = self.note().await;
         let given_back = match (self.held_until, self.webhooks.kept()) {
-            (Some(_), Ok(kept)) => kept.end_lease(LEASE, self.webhooks.instance).await,
+            (Some(_), Ok(kept)) => kept.end_lease(LEASE, self.webhooks.holder.instance()).await,
             _ => Ok(()),
         };
         if let Err(error) = noted.and(given_back.map_err(Error::from)) {

@@ -42,4 +42,4 @@ pub use resolve::{Resolve, SystemResolver};
 pub use schedule::{Schedule, ScheduleInvalid};
 pub use secret::{Secret, SecretInvalid};
 pub use target::{Target, TargetInvalid, TargetRules};
-pub use webhooks::{Counts, Options, Parts, Webhooks};
+pub use webhooks::{Counts, Holder, Options, Parts, Webhooks};

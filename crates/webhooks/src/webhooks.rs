@@ -24,7 +24,7 @@ pub struct Webhooks {
     pub(crate) seal: Arc<dyn Seal>,
     pub(crate) licenses: Arc<dyn Licenses>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) instance: InstanceId,
+    pub(crate) holder: Holder,
     pub(crate) options: Options,
     pub(crate) board: Mutex<Board>,
     pub(crate) receivers: ReceiverCache,
@@ -47,8 +47,17 @@ pub struct Parts {
     pub licenses: Arc<dyn Licenses>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// This start of the gate.
-    pub instance: InstanceId,
+    /// The holder of the lease by which one gate of a store delivers.
+    pub holder: Holder,
+}
+
+/// The holder of the lease by which one gate of a store delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The only gate that the store can have. The next start of it goes on at once.
+    Alone,
+    /// This start of one of several gates.
+    OneOf(InstanceId),
 }
 
 /// The times of deliveries.
@@ -90,7 +99,7 @@ impl Webhooks {
             seal,
             licenses,
             clock,
-            instance,
+            holder,
         } = parts;
         let counts = Counts::default();
         counts.oldest.store(i64::MAX, Relaxed);
@@ -100,7 +109,7 @@ impl Webhooks {
             seal,
             licenses,
             clock,
-            instance,
+            holder,
             options,
             board: Mutex::default(),
             receivers: ReceiverCache::default(),
@@ -140,6 +149,16 @@ impl Webhooks {
         let opened: Option<Vec<_>> = sealed.iter().map(open).collect();
         let opened = opened.filter(|secrets| !secrets.is_empty());
         opened.ok_or(Error::SecretMalformed(id))
+    }
+}
+
+impl Holder {
+    /// Returns the name by which the store knows the holder.
+    pub(crate) const fn instance(self) -> InstanceId {
+        match self {
+            Self::Alone => InstanceId::from_u128(1),
+            Self::OneOf(instance) => instance,
+        }
     }
 }
 

@@ -112,7 +112,7 @@ fn deliveries_routes(routes: Routes) -> Routes {
             ),
         )
         .post(
-            "/webhooks/{id}/rotate-secret",
+            "/webhooks/{id}/rotate",
             rotate,
             on_one("rotateWebhookSecret", "Give a webhook a new secret", WRITE)
                 .body::<RotateWebhookSecret>()

@@ -131,6 +131,7 @@ async fn with_ids(world: &World, method: &str, path: &str) -> String {
         "licenses" => id("/licenses", r#"{"app":"api"}"#).await,
         "keys" => id("/keys", r#"{"app":"api"}"#).await,
         "management-keys" => id("/management-keys", "{}").await,
+        "webhooks" => id("/webhooks", r#"{"url":"https://192.0.1.1/"}"#).await,
         "users" => {
             let body = format!(r#"{{"app":"api","login":"{method} {path}"}}"#);
             id("/users", &body).await

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::webhooks::{
-    Client, ClientOptions, Facts, Licenses, Options, Parts, Seal, SystemResolver, TargetRules,
-    Webhooks,
+    Client, ClientOptions, Facts, Holder, Licenses, Options, Parts, Seal, SystemResolver,
+    TargetRules, Webhooks,
 };
 use licensing::{Keyring, Sealer};
-use model::{AccountName, AppName, Clock, InstanceId, LicenseId, WebhookId};
+use model::{AccountName, AppName, Clock, LicenseId, WebhookId};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use store::{SealedKey, Store};
@@ -74,7 +74,7 @@ pub(crate) fn start(
         seal: Arc::new(KeyringSeal(keyring.sealer("webhook secrets"))),
         licenses: Arc::new(Sellers),
         clock: clock.clone(),
-        instance: InstanceId::generate(),
+        holder: Holder::Alone,
     };
     Webhooks::new(parts, Options::default())
 }
@@ -96,6 +96,8 @@ async fn a_webhook_shows_its_secret_once_and_is_seen_by_its_account_and_app_alon
     let list = world.local("GET", "/webhooks", "").await.json(200);
     assert_eq!(list["items"], json!([shown]));
 
+    let account = world.local("POST", "/accounts", r#"{"name":"acme"}"#).await;
+    assert_eq!(account.status, 201);
     let other = world.key(r#"{"account":"acme"}"#).await;
     let reader = world
         .key(r#"{"app":"api","scopes":["read:webhooks"]}"#)
@@ -167,10 +169,7 @@ async fn a_webhook_is_tested_paused_changed_and_its_log_read_and_repeated() {
         .await
         .json(200);
     assert_eq!(changed["events"], json!([]));
-    let rotated = world
-        .local("POST", &on("rotate-secret"), "{}")
-        .await
-        .json(200);
+    let rotated = world.local("POST", &on("rotate"), "{}").await.json(200);
     assert_ne!(rotated["secret"], made["secret"]);
     let span = r#"{"from":"2020-01-01T00:00:00Z"}"#;
     let again = world.local("POST", &on("redeliver"), span).await.json(200);

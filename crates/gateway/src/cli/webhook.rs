@@ -217,7 +217,7 @@ pub(crate) async fn execute(
                 overlap: arguments.overlap,
                 at_once: arguments.at_once,
             };
-            let path = path(arguments.id, "/rotate-secret");
+            let path = path(arguments.id, "/rotate");
             (client.post(&path, &request).await?, arguments.json)
         }
         WebhookCommand::Test(one) => return test(one, client, output).await,

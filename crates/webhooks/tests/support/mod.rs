@@ -19,8 +19,8 @@ use testkit::Receiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webhooks::{
-    AuditedWebhooks, Client, ClientOptions, Facts, IssuedWebhook, Licenses, Options, Parts, Seal,
-    SystemResolver, TargetRules, WebhookRequest, Webhooks,
+    AuditedWebhooks, Client, ClientOptions, Facts, Holder, IssuedWebhook, Licenses, Options, Parts,
+    Seal, SystemResolver, TargetRules, WebhookRequest, Webhooks,
 };
 use zeroize::Zeroizing;
 
@@ -120,7 +120,7 @@ impl World {
             seal: Arc::new(KeyringSeal(self.sealer.clone())),
             licenses: Arc::new(OneApp),
             clock: self.clock.clone(),
-            instance: InstanceId::generate(),
+            holder: Holder::OneOf(InstanceId::generate()),
         };
         let webhooks = Webhooks::new(parts, options);
         let (stop, stopped) = watch::channel(false);
