@@ -95,6 +95,12 @@ impl Things {
                 json!({ "credential": self.license["credentials"][0]["id"] })
             }
             "/licenses/{id}/extend" => json!({ "expires_at": "2040-01-01T00:00:00Z" }),
+            "/licenses/{id}/credit"
+            | "/licenses/{id}/debit"
+            | "/accounts/{name}/credit"
+            | "/accounts/{name}/debit" => {
+                json!({ "units": 1, "reason": "paid" })
+            }
             "/licenses" => json!({ "app": "api" }),
             "/licenses/import" => json!({ "app": "api", "rows": [{ "key": "a-key-of-old-0001" }] }),
             "/licenses/bulk" => json!({ "licenses": [{ "app": "api" }] }),

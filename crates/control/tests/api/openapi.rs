@@ -274,7 +274,10 @@ async fn creations_take_an_idempotency_key_and_say_so() {
                 let key = "#/components/parameters/IdempotencyKey";
                 parameters.iter().any(|parameter| parameter["$ref"] == key)
             });
-            let makes = operation["responses"].get("201").is_some() || path.ends_with("/rotate");
+            // What is done twice by a repetition that was not meant takes one, too.
+            let repeats = ["/rotate", "/credit", "/debit"];
+            let repeats = repeats.iter().any(|end| path.ends_with(end));
+            let makes = operation["responses"].get("201").is_some() || repeats;
             assert_eq!(takes, makes, "{method} {path}");
         }
     }
