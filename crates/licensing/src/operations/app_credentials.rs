@@ -11,6 +11,7 @@ use std::time::Duration;
 use model::{AppId, AppName, AuditEntry, Credential, KeyFormat, KeyHash, Timestamp};
 use serde_json::{Value, json};
 use store::AuditEntries;
+use tokio::time::Instant;
 
 use super::acting::AuditedLicensing;
 use super::app_secret_cache::{AppSecret, end};
@@ -120,8 +121,8 @@ impl Licensing {
     }
 
     /// Returns the app whose id and secret these are: the secret in use or one that is still
-    /// accepted; `None`: there is none. The id is its own, or an imported one. Asks the store for a
-    /// secret that is not known here, at most once a second for each app.
+    /// accepted; `None`: there is none. The id is its own, or an imported one. Another gate may have
+    /// made a secret that is not known here: the store is asked for it, by one read for all who wait.
     ///
     /// # Errors
     /// The store fails.
@@ -130,6 +131,7 @@ impl Licensing {
         id: &str,
         secret: &str,
     ) -> Result<Option<Arc<SoftwareApp>>, Error> {
+        let came = Instant::now();
         let Some(app) = self.software_app(id).await? else {
             return Ok(None);
         };
@@ -145,12 +147,10 @@ impl Licensing {
         if holds(&known) {
             return Ok(Some(app));
         }
-        // Another gate may have made it.
-        if !self.app_secrets.may_read(&app.app, self.clock.since_boot()) {
-            return Ok(None);
-        }
-        let records = self.read_app_secrets(&app.app).await?;
-        Ok(holds(&records).then_some(app))
+        let read = self.app_secrets.for_unknown(&app.app);
+        read.since(came, self.read_app_secrets(&app.app)).await?;
+        let known = self.app_secrets.get(&app.app);
+        Ok(holds(&known).then_some(app))
     }
 
     /// Returns the id of an app for the software that is sold with it.

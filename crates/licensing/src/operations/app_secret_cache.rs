@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{AppName, Moment, Timestamp};
+use model::{AppName, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::time::after;
+use crate::software::SharedRead;
 
 /// The secrets that were read from the store, by app, oldest first. A secret never changes, so that
 /// only newer ones have to be read.
@@ -18,8 +19,8 @@ pub(crate) struct AppSecretCache(Mutex<HashMap<AppName, KnownSecrets>>);
 #[derive(Default)]
 struct KnownSecrets {
     secrets: Arc<[AppSecret]>,
-    /// The moment from which on the store may be asked for a secret that is not among them.
-    ask_from: Moment,
+    /// The read for secrets that are not among them.
+    for_unknown: Arc<SharedRead>,
 }
 
 /// A secret of an app as the store keeps it.
@@ -43,17 +44,10 @@ impl AppSecretCache {
             .unwrap_or_default()
     }
 
-    /// Returns whether the store may be asked for a secret of this app that is not known: not for
-    /// each guess.
-    pub(super) fn may_read(&self, app: &AppName, now: Moment) -> bool {
-        const PAUSE: Duration = Duration::from_secs(1);
+    /// Returns the read for secrets of this app that are not known here.
+    pub(super) fn for_unknown(&self, app: &AppName) -> Arc<SharedRead> {
         let mut cached = self.0.lock();
-        let known = cached.entry(app.clone()).or_default();
-        let may = known.ask_from <= now;
-        if may {
-            known.ask_from = now.plus(PAUSE);
-        }
-        may
+        cached.entry(app.clone()).or_default().for_unknown.clone()
     }
 
     /// Puts in all secrets of an app, unless more of them are known.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use model::{AccountName, AppId, AppName, AppSettings, KeyHasher};
 use store::{Store, StoredAppSettings};
+use tokio::time::Instant;
 
+use super::shared_read::SharedRead;
 use super::terms::SoftwareTerms;
 use crate::error::Error;
 use crate::plans::CurrentPlans;
@@ -40,6 +42,8 @@ pub(crate) struct SoftwareApps {
     known: ArcSwap<Known>,
     /// Held while the store is read, so that a slower reader never puts back older settings.
     reading: tokio::sync::Mutex<()>,
+    /// The read for ids that are not known here.
+    for_unknown: SharedRead,
 }
 
 /// What was read so far.
@@ -83,14 +87,21 @@ impl SoftwareApps {
             plans,
             known: ArcSwap::default(),
             reading: tokio::sync::Mutex::default(),
+            for_unknown: SharedRead::default(),
         }
     }
 
-    /// Returns the app that software knows by an id; `None`: there is none.
+    /// Returns the app that software knows by an id; `None`: there is none. Another gate may have
+    /// imported the id, so that the store is asked for one that is not known here.
     ///
     /// # Errors
-    /// The settings were not read yet, and the store fails.
+    /// The settings have to be read, and the store fails.
     pub(crate) async fn by_id(&self, id: &str) -> Result<Option<Arc<SoftwareApp>>, Error> {
+        let came = Instant::now();
+        if let Some(app) = self.known().await?.by_id.get(id) {
+            return Ok(Some(app.clone()));
+        }
+        self.for_unknown.since(came, self.read()).await?;
         Ok(self.known().await?.by_id.get(id).cloned())
     }
 

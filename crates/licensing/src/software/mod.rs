@@ -7,6 +7,7 @@ mod licenses;
 mod offline;
 mod session;
 mod settings;
+mod shared_read;
 mod terms;
 mod throttle;
 
@@ -15,5 +16,6 @@ pub(crate) use apps::{SoftwareApps, app_id};
 pub use beats::Heartbeats;
 pub use offline::NewOfflineFile;
 pub use session::SoftwareSession;
+pub(crate) use shared_read::SharedRead;
 pub use terms::SoftwareTerms;
 pub use throttle::Throttle;
