@@ -60,7 +60,7 @@ const FIELDS: [(&str, Form); 17] = [
     ("allow_ips", Form::List),
 ];
 
-/// Names that fields have in AuthForge and better-auth, [folded](folded), where they are others.
+/// Names that fields have in AuthForge and better-auth, [folded], where they are others.
 const ALIASES: [(&str, &str); 7] = [
     ("licensekey", "key"),
     ("hwidlist", "devices"),
@@ -71,7 +71,7 @@ const ALIASES: [(&str, &str); 7] = [
     ("referenceid", "user"),
 ];
 
-/// Columns of AuthForge and better-auth that have no field here, [folded](folded).
+/// Columns of AuthForge and better-auth that have no field here, [folded].
 const NOT_TAKEN: [&str; 17] = [
     "appid",
     "configid",
