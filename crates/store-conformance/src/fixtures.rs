@@ -5,8 +5,8 @@ use model::{
     License, LicenseId, LicenseSpec, LicenseStatus, Limits, ManagementKeyId, Timestamp,
 };
 use store::{
-    AuditEntries, LeaseGrant, LeaseKey, LeaseRequest, ManagementKey, NewCredential, NewLicense,
-    NewManagementKey, RollupBatch, Spent, Store,
+    AuditEntries, LeaseGrant, LeaseKey, LeaseRequest, LicenseChange, ManagementKey, NewCredential,
+    NewLicense, NewManagementKey, RollupBatch, Spent, Store, StoredLicense,
 };
 
 /// The time at which licenses of these tests are made: the beginning of 2020, so that no clock is
@@ -210,4 +210,25 @@ pub fn new_management_key() -> NewManagementKey {
         hash: new_hash(),
         secret: Some(new_hash()),
     }
+}
+
+/// Returns a license that is there.
+pub async fn known(store: &dyn Store, id: LicenseId) -> StoredLicense {
+    store
+        .license(id)
+        .await
+        .expect("answers")
+        .expect("it is there")
+}
+
+/// Changes a license that is there, and returns it as it is then.
+pub async fn changed(store: &dyn Store, id: LicenseId, change: LicenseChange) -> StoredLicense {
+    let stored = store.change_license(id, change, AuditEntries::none()).await;
+    let stored = stored.expect("answers").expect("it is there");
+    assert_eq!(
+        known(store, id).await,
+        stored,
+        "what was returned is in force"
+    );
+    stored
 }

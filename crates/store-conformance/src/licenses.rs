@@ -6,10 +6,10 @@ use model::{
 };
 
 use crate::StoreFactory;
-use crate::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
+use crate::fixtures::{BIRTH, changed, hours, keep, known, new_credential, new_license, units};
 use store::{
     AuditEntries, ChangeNumber, Error, KeyOwner, LicenseChange, LicenseFilter, NewCredential,
-    NewLicense, SealedKey, Store, StoredLicense,
+    NewLicense, SealedKey, Store,
 };
 
 /// Look-ups find the license that was kept, before and after the store was opened again.
@@ -502,25 +502,6 @@ pub async fn ten_thousand_licenses_are_kept_in_one_call<F: StoreFactory>() {
 
 fn variables(json: &str) -> Variables {
     serde_json::from_str(json).expect("valid")
-}
-
-async fn known(store: &dyn Store, id: LicenseId) -> StoredLicense {
-    store
-        .license(id)
-        .await
-        .expect("answers")
-        .expect("it is there")
-}
-
-async fn changed(store: &dyn Store, id: LicenseId, change: LicenseChange) -> StoredLicense {
-    let stored = store.change_license(id, change, AuditEntries::none()).await;
-    let stored = stored.expect("answers").expect("it is there");
-    assert_eq!(
-        known(store, id).await,
-        stored,
-        "what was returned is in force"
-    );
-    stored
 }
 
 async fn page(

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::StoreFactory;
 use crate::events::told;
-use crate::fixtures::{hours, new_license};
+use crate::fixtures::{changed, hours, new_license};
 use crate::webhooks::{keep, new_webhook};
 use store::{
     AuditEntries, Binding, ChangeNumber, LicenseChange, NewDevice, OfflineActivation, OfflineFile,
@@ -46,11 +46,6 @@ fn asking(license_id: LicenseId, name: impl std::fmt::Display) -> NewDevice {
 async fn bind(store: &Arc<dyn Store>, new: NewDevice) -> (Binding, StoredLicense) {
     let bound = software(store).bind_device(new, AuditEntries::none()).await;
     bound.expect("answers").expect("there is such a license")
-}
-
-async fn change(store: &Arc<dyn Store>, id: LicenseId, change: LicenseChange) -> StoredLicense {
-    let changed = store.change_license(id, change, AuditEntries::none()).await;
-    changed.expect("answers").expect("there")
 }
 
 fn names(stored: &StoredLicense) -> Vec<&str> {
@@ -101,10 +96,10 @@ pub async fn a_device_is_bound_once_and_finds_a_slot_when_they_are_freed<F: Stor
     let kept = store.license(id).await.expect("answers");
     assert_eq!(kept, Some(second));
 
-    let fewer = change(&store, id, LicenseChange::DeviceSlots(Some(1))).await;
+    let fewer = changed(&*store, id, LicenseChange::DeviceSlots(Some(1))).await;
     assert_eq!(names(&fewer), ["A", "B"], "those that are bound stay so");
     assert_eq!(bind(&store, asking(id, "B")).await.0, Binding::There);
-    let free = change(&store, id, LicenseChange::ResetDevices).await;
+    let free = changed(&*store, id, LicenseChange::ResetDevices).await;
     assert_eq!(free.devices, []);
     assert_eq!(free.version, ChangeNumber(fewer.version.0 + 1));
     assert_eq!(bind(&store, asking(id, "C")).await.0, Binding::Bound);
@@ -120,7 +115,7 @@ pub async fn devices_that_are_not_counted_are_not_bound<F: StoreFactory>() {
     let store = place.open().await;
     let without = licensed(&store, "api", None).await;
     let unlimited = licensed(&store, "api", Some(1)).await;
-    change(&store, unlimited, LicenseChange::UnlimitedDevices(true)).await;
+    changed(&*store, unlimited, LicenseChange::UnlimitedDevices(true)).await;
     for id in [without, unlimited] {
         for name in ["A", "B"] {
             let (binding, stored) = bind(&store, asking(id, name)).await;
@@ -153,7 +148,7 @@ pub async fn a_device_frees_the_others_once_in_the_life_of_a_license<F: StoreFac
     let of = |kind| answers.iter().filter(|answer| **answer == kind).count();
     let counts = [Binding::BoundAfterReset, Binding::Bound, Binding::Full].map(of);
     assert_eq!(counts, [1, 1, 8], "{answers:?}");
-    change(&store, id, LicenseChange::ResetDevices).await;
+    changed(&*store, id, LicenseChange::ResetDevices).await;
     for (name, binding) in [
         (20, Binding::Bound),
         (21, Binding::Bound),
@@ -180,7 +175,7 @@ pub async fn the_devices_of_an_app_are_freed_by_pages<F: StoreFactory>() {
     let revoked = licensed(&store, "api", Some(1)).await;
     bind(&store, asking(revoked, "A")).await;
     let status = LicenseChange::Status(model::LicenseStatus::Revoked);
-    change(&store, revoked, status).await;
+    changed(&*store, revoked, status).await;
     let app: AppName = "api".parse().expect("valid");
     let (mut after, mut freed, mut pages) = (None, 0, 0);
     loop {
@@ -376,7 +371,7 @@ pub async fn as_many_devices_as_are_allowed_activate_offline_in_a_whole_life<F: 
         .iter()
         .filter(|answer| **answer == OfflineActivation::Kept);
     assert_eq!(kept.count(), 1, "{answers:?}");
-    change(&store, id, LicenseChange::ResetDevices).await;
+    changed(&*store, id, LicenseChange::ResetDevices).await;
     let late = add(&store, file(200, id, Some("late")), Some(2)).await;
     assert_eq!(late, OfflineActivation::Full, "what is freed counts");
 
