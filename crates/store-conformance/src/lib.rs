@@ -21,6 +21,7 @@ pub mod audit;
 pub mod changes;
 pub mod claims;
 pub mod credits;
+pub mod deliveries;
 pub mod events;
 pub mod fixtures;
 pub mod leases;
@@ -268,14 +269,16 @@ macro_rules! instantiate_webhook_conformance {
                 no_more_webhooks_than_allowed_are_kept_under_parallel_writers,
                 a_secret_is_replaced_with_an_overlap,
                 an_event_becomes_one_delivery_for_each_webhook_that_gets_it,
+                a_test_stands_in_the_log_alone,
+                a_lease_by_name_is_held_by_one_gate_until_it_ends,
+            }
+            deliveries {
                 what_is_told_of_one_license_comes_in_order,
                 a_webhook_that_is_disabled_or_paused_keeps_what_it_gets_until_it_is_active,
                 no_more_is_due_than_is_asked_for_and_nothing_that_is_under_way,
                 the_log_of_deliveries_shows_what_its_filter_names,
                 what_is_delivered_again_comes_before_what_is_younger,
-                a_test_stands_in_the_log_alone,
                 what_is_old_or_of_a_webhook_that_is_gone_is_forgotten,
-                a_lease_by_name_is_held_by_one_gate_until_it_ends,
             }
             events {
                 each_change_of_a_license_is_told_in_order,
