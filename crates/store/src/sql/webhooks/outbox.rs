@@ -10,11 +10,22 @@ use super::rows::{EVENT, read_event, written};
 use super::wishes::{TOLD, Told, Wish, add};
 use crate::error::Error;
 use crate::rules::numbers::{FAILED, WAITING};
-use crate::sql::{Outcome, Sql, Value, rows, sql, values};
+use crate::sql::{Outcome, Sql, Statement, Value, rows, sql, values};
 use crate::webhooks::DeliveryState;
 
 /// The largest number of events that one statement writes.
 const AT_ONCE: usize = 1_000;
+
+/// The columns of both outboxes in the order of the rows below.
+const WRITTEN: &str = "id, kind, at, account, app, license_id, data";
+/// The events of the first value as rows, in PostgreSQL; one that is there is left out.
+const POSTGRES_EVENTS: &str = "SELECT e.* FROM json_to_recordset($1::text::json) AS e \
+    (id uuid, kind smallint, at bigint, account text, app text, license_id uuid, data text) \
+    ON CONFLICT (id) DO NOTHING";
+/// The same in SQLite.
+const SQLITE_EVENTS: &str = "SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', \
+    value ->> 'app', unhex(value ->> 'license_id'), value ->> 'data' FROM json_each($1) \
+    WHERE true ON CONFLICT (id) DO NOTHING";
 
 /// Returns those of the accounts that have a webhook, of whatever state.
 pub(crate) async fn with_webhook<S: Sql>(
@@ -32,17 +43,10 @@ pub(crate) async fn with_webhook<S: Sql>(
 /// Writes events into the outbox, in their order; one that is there stays as it is.
 pub(crate) async fn write<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
     let statement = sql!(
-        postgres: "INSERT INTO events (id, kind, at, account, app, license_id, data)
-        SELECT e.* FROM json_to_recordset($1::text::json) AS e (id uuid, kind smallint, at bigint, account text, app text,
-          license_id uuid, data text) ON CONFLICT (id) DO NOTHING",
-        sqlite: "INSERT INTO events (id, kind, at, account, app, license_id, data)
-        SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', value ->> 'app',
-          unhex(value ->> 'license_id'), value ->> 'data' FROM json_each($1) WHERE true ON CONFLICT (id) DO NOTHING",
+        postgres: "INSERT INTO events ({WRITTEN}) {POSTGRES_EVENTS}",
+        sqlite: "INSERT INTO events ({WRITTEN}) {SQLITE_EVENTS}",
     );
-    for some in events.chunks(AT_ONCE) {
-        sql.execute(statement, &values![written(some)]).await?;
-    }
-    Ok(())
+    insert(sql, statement, events).await
 }
 
 /// Writes those of the events whose accounts have a webhook.
@@ -57,13 +61,13 @@ pub(super) async fn write_wanted<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(
 /// Writes events into the outbox of the ledger, in their order.
 pub(crate) async fn write_of_ledger<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
     let statement = sql!(
-        postgres: "INSERT INTO ledger_events (id, kind, at, account, app, license_id, data)
-        SELECT e.* FROM json_to_recordset($1::text::json) AS e (id uuid, kind smallint, at bigint, account text, app text,
-          license_id uuid, data text) ON CONFLICT (id) DO NOTHING",
-        sqlite: "INSERT INTO ledger_events (id, kind, at, account, app, license_id, data)
-        SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', value ->> 'app',
-          unhex(value ->> 'license_id'), value ->> 'data' FROM json_each($1) WHERE true ON CONFLICT (id) DO NOTHING",
+        postgres: "INSERT INTO ledger_events ({WRITTEN}) {POSTGRES_EVENTS}",
+        sqlite: "INSERT INTO ledger_events ({WRITTEN}) {SQLITE_EVENTS}",
     );
+    insert(sql, statement, events).await
+}
+
+async fn insert<S: Sql>(sql: &S, statement: &Statement, events: &[Event]) -> Outcome<(), S> {
     for some in events.chunks(AT_ONCE) {
         sql.execute(statement, &values![written(some)]).await?;
     }
