@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A request to create a webhook.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateWebhook {
     /// The URL that events are posted to: `https`, on the public internet, of at most 2,048 bytes.
@@ -183,6 +183,15 @@ pub struct Redelivered {
     pub deliveries: u64,
 }
 
+impl fmt::Debug for CreateWebhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateWebhook")
+            .field("form", &self.form)
+            .field("secret", &self.secret.as_ref().map(|_| "redacted"))
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhook")
@@ -224,5 +233,19 @@ impl Delivery {
             next_at: None,
             last: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chosen_secret_never_shows_in_debug_output() {
+        let create = CreateWebhook {
+            secret: Some("very-secret-secret".to_owned()),
+            ..CreateWebhook::default()
+        };
+        assert!(!format!("{create:?}").contains("very-secret"));
     }
 }

@@ -25,7 +25,7 @@ pub struct AuditedWebhooks {
 }
 
 /// A request for a webhook.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct WebhookRequest {
     /// The account whose events it gets.
     pub account: AccountName,
@@ -41,6 +41,15 @@ pub struct WebhookRequest {
     pub secret: Option<String>,
     /// Whether it gets nothing until it is resumed.
     pub paused: bool,
+}
+
+impl std::fmt::Debug for WebhookRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookRequest")
+            .field("form", &self.form)
+            .field("secret", &self.secret.as_ref().map(|_| "redacted"))
+            .finish_non_exhaustive()
+    }
 }
 
 /// A webhook with a new secret.
