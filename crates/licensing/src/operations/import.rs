@@ -160,7 +160,7 @@ impl AuditedLicensing {
                     Judged::Known(ImportedRow::There(owner.license_id))
                 }
                 Some(_) => {
-                    let reason = "a license of another app has this key: end that one first";
+                    let reason = "this key belongs to another license already, which may have ended: give this one a key of its own";
                     Judged::Known(ImportedRow::Bad(Error::invalid("key", reason)))
                 }
             }
