@@ -134,9 +134,7 @@ impl LicenseState {
             return false;
         }
         self.version.store(number.0, Ordering::Release);
-        if self.meter.invalidate() {
-            self.enqueue_for_lease();
-        }
+        self.let_go();
         true
     }
 
