@@ -147,7 +147,7 @@ async fn what_is_wrong_with_a_row_is_named_and_holds_up_no_other() {
     )
     .await;
     let expected = [
-        ("key", "another app"),
+        ("key", "another license"),
         ("device_slots", "must be 1 to 16"),
         ("devices", "raise `device_slots`"),
         ("devices", "place 2"),
