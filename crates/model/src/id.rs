@@ -125,6 +125,15 @@ id_type!(
     WebhookId, "whk_", "A webhook."
 );
 
+id_type!(
+    /// The id of a rule of a policy on agents.
+    AgentRuleId, "agr_", "A rule of a policy on agents."
+);
+id_type!(
+    /// The id of a token of an agent.
+    AgentTokenId, "agt_", "A token of an agent."
+);
+
 fn parse(prefix: &str, text: &str) -> Option<u128> {
     let digits = text.strip_prefix(prefix)?;
     let plain = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod agent;
 pub mod api_key;
 pub mod audit;
 pub mod check;
@@ -72,8 +73,9 @@ pub use exact::{Digits, MAX_SAFE_INTEGER};
 pub use forwarded::Forwarded;
 pub use host::HostPattern;
 pub use id::{
-    AppId, AuditId, CallId, CredentialId, EventId, InstanceId, LicenseId, ManagementKeyId,
-    ParseIdError, PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId, WebhookId,
+    AgentRuleId, AgentTokenId, AppId, AuditId, CallId, CredentialId, EventId, InstanceId,
+    LicenseId, ManagementKeyId, ParseIdError, PlanRevisionId, RequestTokenId, SessionId,
+    SigningKeyId, UserId, WebhookId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::forms::text_form;
 use crate::path::{AmbiguousPath, NormalPath};
 
 /// A declared path that stands for itself and all that lies below it. At most 1,024 bytes. Cheap to
@@ -107,6 +108,13 @@ impl fmt::Debug for ParentPath {
         fmt::Debug::fmt(&self.0, f)
     }
 }
+
+text_form! { ParentPath {
+    "description": "A path, and all that lies below it.",
+    "pattern": "^/",
+    "maxLength": ParentPath::MAX_BYTES,
+    "examples": ["/news"],
+} }
 
 fn clip(text: &str) -> String {
     crate::quoted(text, 80)
