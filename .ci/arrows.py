@@ -13,6 +13,7 @@ import sys
 
 # Read as: crate, then what its own code may use. Dev-dependencies may go further: a test may build the real parts.
 ALLOWED = {
+    "agents": {"model"},
     "allocator": set(),
     "model": set(),
     "api-types": {"model"},

@@ -1,0 +1,14 @@
+//! AI agents at the gate: which there are, who is one, whether it is who it says, and how it pays.
+//!
+//! The crate has no I/O and no clock: requests, the answers of directories and of facilitators, and
+//! the time come in, and decisions go out. What is decided about an agent is in [`model::agent`].
+
+#![forbid(unsafe_code)]
+
+pub mod directory_url;
+pub mod known;
+pub mod recognize;
+
+pub use directory_url::{DirectoryUrl, DirectoryUrlError};
+pub use known::{Act, KnownAgent, KnownAgents, KnownAgentsError, Vat, Verifiable};
+pub use recognize::Recognizer;
