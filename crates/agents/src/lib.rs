@@ -5,10 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod directory;
 pub mod directory_url;
 pub mod known;
 pub mod recognize;
+pub mod web_bot_auth;
 
-pub use directory_url::{DirectoryUrl, DirectoryUrlError};
+pub use directory::Directories;
+pub use directory_url::{DirectoryKind, DirectoryUrl, DirectoryUrlError};
 pub use known::{Act, KnownAgent, KnownAgents, KnownAgentsError, Vat, Verifiable};
 pub use recognize::Recognizer;
+pub use web_bot_auth::{Judgement, Verified, Verifier};
