@@ -8,6 +8,7 @@
 pub mod directory;
 pub mod directory_url;
 pub mod known;
+pub mod payment;
 pub mod recognize;
 pub mod web_bot_auth;
 
