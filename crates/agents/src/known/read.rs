@@ -92,18 +92,40 @@ fn read(text: &str) -> Result<Vec<KnownAgent>, Problem> {
         );
         problem(error.span().unwrap_or(0..0), message)
     })?;
-    if let Some((key, _)) = root
-        .get_ref()
-        .iter()
-        .find(|(key, _)| key.get_ref() != "agent")
-    {
+    let list = tables(root.get_ref())?;
+    let mut taken = HashSet::new();
+    let items = list.get_ref().as_array().into_iter().flatten();
+    let entries = items.map(|value| {
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(problem(
+                value.span(),
+                "`agent` must be tables: write `[[agent]]`",
+            ));
+        };
+        let at = value.span();
+        Entry { table, at }.agent(&mut taken)
+    });
+    let agents: Vec<KnownAgent> = entries.collect::<Result<_, _>>()?;
+    let patterns: usize = agents.iter().map(|agent| agent.patterns.len()).sum();
+    if patterns > KnownAgents::MAX_ALL_PATTERNS {
+        let max = KnownAgents::MAX_ALL_PATTERNS;
+        let message =
+            format!("the agents have {patterns} `patterns` together, at most {max} are allowed");
+        return Err(problem(list.span(), message));
+    }
+    Ok(agents)
+}
+
+/// Returns the tables of a file that has nothing else.
+fn tables<'t>(root: &'t DeTable<'t>) -> Result<&'t Value<'t>, Problem> {
+    if let Some((key, _)) = root.iter().find(|(key, _)| key.get_ref() != "agent") {
         let message = format!(
             "`{}` is not known here: a file of agents has tables `[[agent]]` alone",
             model::quoted(key.get_ref(), 40)
         );
         return Err(problem(key.span(), message));
     }
-    let list = root.get_ref().get("agent").ok_or_else(|| {
+    let list = root.get("agent").ok_or_else(|| {
         problem(
             0..0,
             "there is no agent: write at least one table `[[agent]]`",
@@ -123,26 +145,7 @@ fn read(text: &str) -> Result<Vec<KnownAgent>, Problem> {
         );
         return Err(problem(list.span(), message));
     }
-    let mut taken = HashSet::new();
-    let entries = list_of.iter().map(|value| {
-        let DeValue::Table(table) = value.get_ref() else {
-            return Err(problem(
-                value.span(),
-                "`agent` must be tables: write `[[agent]]`",
-            ));
-        };
-        let at = value.span();
-        Entry { table, at }.agent(&mut taken)
-    });
-    let agents: Vec<KnownAgent> = entries.collect::<Result<_, _>>()?;
-    let patterns: usize = agents.iter().map(|agent| agent.patterns.len()).sum();
-    if patterns > KnownAgents::MAX_ALL_PATTERNS {
-        let max = KnownAgents::MAX_ALL_PATTERNS;
-        let message =
-            format!("the agents have {patterns} `patterns` together, at most {max} are allowed");
-        return Err(problem(list.span(), message));
-    }
-    Ok(agents)
+    Ok(list)
 }
 
 impl<'t> Entry<'t> {

@@ -13,7 +13,8 @@ use crate::directory_url::DirectoryUrl;
 ///
 /// It holds at most [`Reuse::MAX_MARKS`], two for a signature with a nonce. When it is full, the
 /// directory that has most of them loses the one that ends next: who signs more than it holds
-/// weakens the memory of themselves, and of nobody else.
+/// weakens the memory of themselves, and of nobody else. Of more than [`Reuse::MAX_DIRECTORIES`] the
+/// one goes that was heard of the longest time ago.
 #[derive(Debug)]
 pub struct Reuse {
     max: usize,
@@ -31,6 +32,8 @@ struct Seen {
 struct Marks {
     ends: HashMap<Mark, i64>,
     by_end: BTreeSet<(i64, Mark)>,
+    /// The time in seconds of the last claim.
+    claimed: i64,
 }
 
 /// What is remembered of a signature or nonce: 16 bytes of a hash.
@@ -62,6 +65,8 @@ impl Default for Reuse {
 impl Reuse {
     /// The largest number of signatures and nonces that are remembered, some 40 MB.
     pub const MAX_MARKS: usize = 262_144;
+    /// The largest number of directories of which something is remembered.
+    pub const MAX_DIRECTORIES: usize = 1_000;
 
     /// Makes a memory for so many signatures and nonces.
     #[must_use]
@@ -82,7 +87,11 @@ impl Reuse {
     ) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = &mut *seen;
+        if seen.of.len() >= Self::MAX_DIRECTORIES && !seen.of.contains_key(directory) {
+            seen.drop_oldest();
+        }
         let own = seen.of.entry(directory.clone()).or_default();
+        own.claimed = now;
         seen.total -= own.forget_ended(now);
         if marks.iter().any(|mark| own.ends.contains_key(mark)) {
             return false;
@@ -100,6 +109,15 @@ impl Reuse {
 }
 
 impl Seen {
+    /// Forgets all of the directory that was heard of the longest time ago.
+    fn drop_oldest(&mut self) {
+        let oldest = self.of.iter().min_by_key(|(_, marks)| marks.claimed);
+        if let Some(url) = oldest.map(|(url, _)| url.clone()) {
+            let marks = self.of.remove(&url);
+            self.total -= marks.map_or(0, |marks| marks.ends.len());
+        }
+    }
+
     fn make_room(&mut self, max: usize, now: i64) {
         for marks in self.of.values_mut() {
             self.total -= marks.forget_ended(now);

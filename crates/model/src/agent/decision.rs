@@ -6,6 +6,7 @@ use super::price::AgentPrice;
 use super::rule::AgentRule;
 use super::token::AgentTokenState;
 use super::word::AgentReason;
+use crate::word_enum;
 
 /// What became of the token that came with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub enum TokenShown {
     /// One came that is known and belongs to the agent.
     Known(AgentTokenState),
 }
+
+word_enum!(
+    /// What happens to calls of agents that no rule concerns. Nobody is asked to pay by default.
+    AgentDefault {
+        /// They are let in.
+        Allow => "allow",
+        /// They are sent away.
+        Deny => "deny",
+    }
+);
 
 /// What happens to a call of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +63,21 @@ pub fn decide<'p>(
     policy: &'p AgentPolicy,
     call: &AgentCall<'_>,
     token: TokenShown,
-    by_default: Access,
+    by_default: AgentDefault,
 ) -> AgentDecision<'p> {
     let is_known = call.is_known();
     let rule = policy.find(call).filter(|_| is_known);
-    let access = rule.map_or(by_default, |rule| rule.access);
+    let access = match (rule, by_default) {
+        (Some(rule), _) => rule.access,
+        (None, AgentDefault::Allow) => Access::Allow,
+        (None, AgentDefault::Deny) => Access::Deny,
+    };
     let (verdict, reason) = judge(access, token);
-    let is_unnamed = !is_known && matches!(access, Access::Allow | Access::Deny);
     AgentDecision {
         verdict,
-        reason: match is_unnamed {
-            true => AgentReason::UserAgentUnrecognized,
-            false => reason,
+        reason: match is_known {
+            true => reason,
+            false => AgentReason::UserAgentUnrecognized,
         },
         owed: access.price().filter(|_| verdict == Verdict::Allow),
         rule,
@@ -119,7 +133,7 @@ mod tests {
             purpose: None,
             verification: Verification::Unverified,
         };
-        let decision = decide(&policy, &call, token, Access::Deny);
+        let decision = decide(&policy, &call, token, AgentDefault::Deny);
         assert_eq!(decision.rule.is_some(), access.is_some() && named);
         let paid_by_token = decision.reason == TokenActive;
         let price = access.and_then(|access| access.price());
@@ -155,5 +169,7 @@ mod tests {
         let unnamed = (Verdict::Deny, UserAgentUnrecognized);
         assert_eq!(decided(false, None, none), unnamed);
         assert_eq!(decided(false, Some(Access::Allow), none), unnamed);
+        let price = "USD 0.01".parse().expect("valid");
+        assert_eq!(decided(false, Some(Access::Pay(price)), none), unnamed);
     }
 }

@@ -14,7 +14,7 @@ mod word;
 
 pub use access::{Access, AccessKind};
 pub use answer::{AgentAnswer, AnswerError};
-pub use decision::{AgentDecision, TokenShown, Verdict, decide};
+pub use decision::{AgentDecision, AgentDefault, TokenShown, Verdict, decide};
 pub use name::{AgentName, AgentNameError, Operator};
 pub use policy::{AgentCall, AgentPolicy, TooManyRules};
 pub use price::{AgentPrice, ParseAgentPriceError};

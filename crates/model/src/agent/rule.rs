@@ -283,6 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_of_a_rule_has_the_fields_of_its_json() {
+        let schema = schemars::schema_for!(AgentRule);
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let properties = properties.expect("an object");
+        for field in [
+            "account",
+            "path",
+            "agent",
+            "access",
+            "price",
+            "instead_of_license",
+        ] {
+            assert!(properties.contains_key(field), "{field} in {schema:?}");
+        }
+    }
+
+    #[test]
     fn a_rule_that_cannot_be_meant_is_refused_by_its_field() {
         for (fields, word) in [
             (json!({ "access": "pay" }), "`access` is `pay` without"),

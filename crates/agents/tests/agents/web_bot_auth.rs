@@ -1,15 +1,14 @@
 //! Signatures of agents: vectors of others, and every way in which one of ours may fail.
 
-mod support;
-
 use agents::web_bot_auth::{InvalidReason, Judgement, Rules, UnverifiedReason, Verifier};
-use support::{DIRECTORY, Directory, NOW, Signer, Vectors, at};
+
+use crate::support::{DIRECTORY, Directory, NOW, Signer, Vector, Vectors, at};
 
 /// Judges all requests of a file of vectors.
 fn judged(vectors: &Vectors, rules: Rules) -> Vec<(String, Judgement)> {
     let verifier = Verifier::new(rules);
     let directory = Directory::of(&vectors.key_set());
-    let judge = |vector: &support::Vector| {
+    let judge = |vector: &Vector| {
         let judgement =
             vector.with_request(|request| verifier.judge(request, &directory, at(vectors.now)));
         (vector.name.clone(), judgement)
