@@ -24,6 +24,7 @@ fn new(kind: ClaimKind, reference: u128) -> NewClaim {
         owner: InstanceId::from_u128(9),
         reference,
         prepared: None,
+        waits_for_disk: true,
         at: hours(0),
         expires_at: hours(1),
     }

@@ -56,6 +56,9 @@ pub struct NewClaim {
     pub reference: u128,
     /// The answer that is given once the work is done; `None`: the work makes it.
     pub prepared: Option<Vec<u8>>,
+    /// Whether it must outlast the machine, as the records do that belong to it; otherwise it
+    /// outlasts every process. A store may make no difference.
+    pub waits_for_disk: bool,
     /// The time of the try.
     pub at: Timestamp,
     /// The time at which it is forgotten. A claim that has expired can be won again.
@@ -130,7 +133,8 @@ pub trait ClaimStore: Send + Sync + 'static {
     ) -> Result<bool, Error>;
 
     /// Finishes claims with the answers that they were prepared with; they expire as they would
-    /// have. Those that are finished, gone or were not prepared stay as they are. One statement.
+    /// have. Those that are finished, gone or were not prepared stay as they are. One statement,
+    /// which need not outlast the machine: a claim that is not finished is taken over.
     /// Returns how many were finished.
     async fn finish_prepared(&self, keys: Vec<ClaimKey>) -> Result<u64, Error>;
 

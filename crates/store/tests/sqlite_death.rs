@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, LicenseId, Limits, Method, Mode, Outcome};
 use store::{
-    AuditEntries, ChangeNumber, LedgerStore, LicenseChange, LicenseStore, RollupBatch,
-    SqliteOptions, SqliteStore,
+    AuditEntries, ChangeNumber, ClaimKey, ClaimKind, ClaimStore, Claimed, LedgerStore,
+    LicenseChange, LicenseStore, NewClaim, RollupBatch, SqliteOptions, SqliteStore,
 };
 use store_conformance::fixtures::{balance_figures, hours, keep, lease, spent_units, units};
 
@@ -40,6 +40,28 @@ async fn the_child_writes_until_it_is_killed() {
             .await
             .expect("rolled");
         say(&format!("rolled {}", rolled + 1));
+        // The kernel has it, the disk perhaps not.
+        let claimed = store.claim(claim(rolled)).await.expect("answers");
+        assert_eq!(claimed, Claimed::Won);
+        say(&format!("claim {rolled}"));
+    }
+}
+
+fn claim(number: u64) -> NewClaim {
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&number.to_be_bytes());
+    NewClaim {
+        key: ClaimKey {
+            kind: ClaimKind::Nonce,
+            digest,
+        },
+        content: [1; 32],
+        owner: InstanceId::from_u128(9),
+        reference: number.into(),
+        prepared: Some(vec![7; 1_000]),
+        waits_for_disk: false,
+        at: hours(0),
+        expires_at: hours(1),
     }
 }
 
@@ -87,6 +109,7 @@ struct Acknowledged {
     kept: Vec<LicenseId>,
     changed: Vec<(LicenseId, u64)>,
     rolled: u64,
+    claims: Vec<u64>,
 }
 
 impl Acknowledged {
@@ -103,6 +126,7 @@ impl Acknowledged {
                 self.changed.push((id.parse().expect("an id"), number));
             }
             ["rolled", through] => self.rolled = through.parse().expect("a number"),
+            ["claim", number] => self.claims.push(number.parse().expect("a number")),
             _ => panic!("{line}"),
         }
     }
@@ -149,8 +173,11 @@ fn live_and_die(place: &Path, writes: usize) -> Acknowledged {
 async fn a_killed_process_loses_no_acknowledged_write_and_leaves_no_half_of_one() {
     let directory = tempfile::TempDir::new().expect("a temporary directory");
     for writes in [1, 2, 5, 40, 143] {
-        let acknowledged = live_and_die(directory.path(), writes);
-        let store = SqliteStore::open(SqliteOptions::new(directory.path())).expect("opens");
+        // Each child names its claims anew.
+        let directory = directory.path().join(writes.to_string());
+        std::fs::create_dir(&directory).expect("made");
+        let acknowledged = live_and_die(&directory, writes);
+        let store = SqliteStore::open(SqliteOptions::new(&directory)).expect("opens");
         check(&store, &acknowledged).await;
     }
 }
@@ -165,6 +192,10 @@ async fn check(store: &SqliteStore, acknowledged: &Acknowledged) {
             (stored.version, stored.license.spec.label.as_deref()),
             (ChangeNumber(*number), Some("seen"))
         );
+    }
+    for number in &acknowledged.claims {
+        let kept = store.claimed(claim(*number).key).await.expect("answers");
+        assert_eq!(kept.expect("there").reference, u128::from(*number));
     }
     let (changes, last) = store
         .changes_since(ChangeNumber(0), 100_000)

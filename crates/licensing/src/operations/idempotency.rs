@@ -127,6 +127,7 @@ impl Licensing {
             owner: self.instance,
             reference: request.reference,
             prepared: guard.prepared.clone(),
+            waits_for_disk: true,
             at: now,
             expires_at: guard.expires_at,
         };

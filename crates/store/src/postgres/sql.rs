@@ -30,7 +30,9 @@ impl Backend for PostgresStore {
         let options = match kind {
             Kind::Read | Kind::List => TxOptions::READ,
             Kind::Report => TxOptions::REPORT,
-            Kind::Write | Kind::Batch => TxOptions::WRITE,
+            Kind::Write | Kind::UnsyncedWrite | Kind::Batch | Kind::UnsyncedBatch => {
+                TxOptions::WRITE
+            }
             Kind::Repeatable => TxOptions::REPEATABLE,
             Kind::Transaction => TxOptions::TRANSACTION,
             Kind::RepeatableTransaction => TxOptions::REPEATABLE_TRANSACTION,

@@ -13,7 +13,11 @@ const CLAIM: &str = "content, owner, reference, attempt, answer, prepared, claim
 #[async_trait]
 impl<B: Backend> ClaimStore for B {
     async fn claim(&self, new: NewClaim) -> Result<Claimed, Error> {
-        self.run(Part::Licenses, Kind::Write, new, |sql, new| {
+        let kind = match new.waits_for_disk {
+            true => Kind::Write,
+            false => Kind::UnsyncedWrite,
+        };
+        self.run(Part::Licenses, kind, new, |sql, new| {
             Box::pin(claim(sql, new))
         })
         .await
@@ -72,7 +76,7 @@ impl<B: Backend> ClaimStore for B {
         // Two digits of the kind, then the digest in hexadecimal digits.
         let text = |key: &ClaimKey| format!("{:02}{}", kind(key), hex::encode(key.digest));
         let keys: Vec<String> = keys.iter().map(text).collect();
-        self.run(Part::Licenses, Kind::Batch, keys, |sql, keys| {
+        self.run(Part::Licenses, Kind::UnsyncedBatch, keys, |sql, keys| {
             Box::pin(async move {
                 // The cross join makes SQLite look claims up by their index: it would scan all of
                 // them for each key.

@@ -226,10 +226,16 @@ pub(crate) enum Kind {
     Report,
     /// One statement that writes.
     Write,
+    /// One statement whose writes outlast every process, and the machine only where that costs
+    /// nothing more: SQLite does not wait for the disk.
+    UnsyncedWrite,
     /// One statement that writes, and does nothing more when it is done again.
     Repeatable,
     /// One statement that writes many rows, which can wait.
     Batch,
+    /// One statement that writes many rows, which can wait and which outlast every process, and the
+    /// machine only where that costs nothing more.
+    UnsyncedBatch,
     /// Statements that write.
     Transaction,
     /// Statements that write, and do nothing more when they are done again.

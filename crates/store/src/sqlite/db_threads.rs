@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use super::backend_error::BackendError;
 use super::conn::SqliteConn;
 use super::db_session::{DbSession, Opener};
-use super::executor::{Executor, Job, JobClass, Timeouts};
+use super::executor::{Executor, Job, JobClass, Outlasts, Timeouts};
 use super::file::Access;
 use super::queue::{Bounds, Priority, Queue};
 use super::reader::{self, Interrupt};
@@ -93,7 +93,12 @@ impl<S: DbSession> DbThreads<S> {
         F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
         self.writing
-            .execute(Priority::Interactive, JobClass::Short, work)
+            .execute(
+                Priority::Interactive,
+                JobClass::Short,
+                Outlasts::Machine,
+                work,
+            )
             .await
     }
 
@@ -104,7 +109,12 @@ impl<S: DbSession> DbThreads<S> {
         F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
         self.writing
-            .execute(Priority::Background, JobClass::Long, work)
+            .execute(
+                Priority::Background,
+                JobClass::Long,
+                Outlasts::Machine,
+                work,
+            )
             .await
     }
 
@@ -115,7 +125,12 @@ impl<S: DbSession> DbThreads<S> {
         F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
         self.reading
-            .execute(Priority::Interactive, JobClass::Short, work)
+            .execute(
+                Priority::Interactive,
+                JobClass::Short,
+                Outlasts::Machine,
+                work,
+            )
             .await
     }
 
@@ -128,16 +143,26 @@ impl<S: DbSession> DbThreads<S> {
         let (executor, priority, class) = match kind {
             Kind::Read => (&self.reading, Priority::Interactive, JobClass::Short),
             Kind::List | Kind::Report => (&self.reading, Priority::Background, JobClass::Long),
-            Kind::Write | Kind::Repeatable | Kind::Transaction | Kind::RepeatableTransaction => {
+            Kind::Write
+            | Kind::UnsyncedWrite
+            | Kind::Repeatable
+            | Kind::Transaction
+            | Kind::RepeatableTransaction => {
                 (&self.writing, Priority::Interactive, JobClass::Short)
             }
-            Kind::Batch | Kind::Load => (&self.writing, Priority::Background, JobClass::Long),
+            Kind::Batch | Kind::UnsyncedBatch | Kind::Load => {
+                (&self.writing, Priority::Background, JobClass::Long)
+            }
+        };
+        let outlasts = match kind {
+            Kind::UnsyncedWrite | Kind::UnsyncedBatch => Outlasts::Process,
+            _ => Outlasts::Machine,
         };
         let work = move |session: &mut S| {
             let connection = &session.file().connection;
             connection.carry_out(kind, &*job)
         };
-        executor.execute(priority, class, work).await
+        executor.execute(priority, class, outlasts, work).await
     }
 
     /// Reads a report or a page of many rows.
@@ -147,7 +172,12 @@ impl<S: DbSession> DbThreads<S> {
         F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
         self.reading
-            .execute(Priority::Background, JobClass::Long, work)
+            .execute(
+                Priority::Background,
+                JobClass::Long,
+                Outlasts::Machine,
+                work,
+            )
             .await
     }
 }
@@ -188,7 +218,8 @@ mod tests {
 
     use super::super::file::{DatabaseFile, LICENSES, OpenFile};
     use super::{
-        Access, Arc, BackendError, DbSession, DbThreads, Error, Opener, ThreadOptions, Timeouts,
+        Access, Arc, BackendError, DbSession, DbThreads, Error, JobClass, Opener, Outlasts,
+        Priority, ThreadOptions, Timeouts,
     };
 
     struct Plain(OpenFile);
@@ -294,6 +325,53 @@ mod tests {
             db_threads.read(names).await.expect("read"),
             ["first", "last"]
         );
+    }
+
+    /// Returns whether a commit of this session waits for the disk, with a write that outlasts this.
+    async fn is_synced(db_threads: &DbThreads<Plain>, outlasts: Outlasts) -> bool {
+        let level = |session: &mut Plain| {
+            let connection = session.0.connection.raw();
+            let level = connection.pragma_query_value(None, "synchronous", |row| row.get(0));
+            Ok::<i64, BackendError>(level?)
+        };
+        let (priority, class) = (Priority::Interactive, JobClass::Short);
+        let asked = db_threads.writing.execute(priority, class, outlasts, level);
+        // 2 is FULL, 1 is NORMAL, by the documentation of `PRAGMA synchronous`.
+        match asked.await.expect("answers") {
+            2 => true,
+            1 => false,
+            other => panic!("a level of {other}"),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn only_a_group_of_writes_that_need_not_outlast_the_machine_is_not_synced() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let db_threads = Arc::new(db_threads(&directory));
+        for (outlasts, synced) in [
+            (Outlasts::Machine, true),
+            (Outlasts::Process, false),
+            (Outlasts::Process, false),
+            (Outlasts::Machine, true),
+        ] {
+            assert_eq!(is_synced(&db_threads, outlasts).await, synced);
+        }
+        let unsynced = || is_synced(&db_threads, Outlasts::Process);
+        let mixed = (
+            unsynced(),
+            is_synced(&db_threads, Outlasts::Machine),
+            unsynced(),
+        );
+        assert_eq!(together(&db_threads, mixed).await, (true, true, true));
+        // What undoes a group leaves no connection behind that is not synced.
+        let panics = db_threads.writing.execute(
+            Priority::Interactive,
+            JobClass::Short,
+            Outlasts::Process,
+            |_| -> Result<(), BackendError> { panic!("on purpose") },
+        );
+        assert!(panics.await.expect_err("undone").is_unavailable());
+        assert!(is_synced(&db_threads, Outlasts::Machine).await);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

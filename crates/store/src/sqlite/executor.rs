@@ -19,6 +19,8 @@ pub(super) type Job<S> = Box<dyn Work<S>>;
 pub(super) trait Work<S>: Send {
     /// Returns whether anybody still waits for it. A job that nobody waits for is not begun.
     fn is_wanted(&self) -> bool;
+    /// Returns what its writes outlast.
+    fn outlasts(&self) -> Outlasts;
     /// Reports that the thread has the database and begins.
     fn begin(&self);
     /// Does the work, once, and keeps the result.
@@ -47,6 +49,15 @@ pub(super) enum JobClass {
     Long,
 }
 
+/// What a write outlasts once it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlasts {
+    /// The machine: the disk has it.
+    Machine,
+    /// The process: the kernel has it. The next write that outlasts the machine takes it along.
+    Process,
+}
+
 /// The executor in front of one or several threads.
 pub(super) struct Executor<S> {
     queue: Arc<Queue<Job<S>>>,
@@ -56,6 +67,7 @@ pub(super) struct Executor<S> {
 struct Request<T, F> {
     work: Option<F>,
     result: Option<T>,
+    outlasts: Outlasts,
     begun: Arc<AtomicBool>,
     reply: oneshot::Sender<Result<T, Error>>,
 }
@@ -73,6 +85,7 @@ impl<S: 'static> Executor<S> {
         &self,
         priority: Priority,
         class: JobClass,
+        outlasts: Outlasts,
         work: F,
     ) -> Result<T, Error>
     where
@@ -84,6 +97,7 @@ impl<S: 'static> Executor<S> {
         let request = Request {
             work: Some(work),
             result: None,
+            outlasts,
             begun: Arc::clone(&begun),
             reply,
         };
@@ -116,6 +130,10 @@ where
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
+    }
+
+    fn outlasts(&self) -> Outlasts {
+        self.outlasts
     }
 
     fn begin(&self) {

@@ -2,7 +2,7 @@
 //!
 //! Interactive jobs that wait together share a transaction and its one sync (group commit); each
 //! has a savepoint of its own, so that the failure of one undoes only that one. Nothing is answered
-//! before the commit.
+//! before the commit. A group in which nothing need outlast the machine is not synced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::backend_error::{BackendError, Classified, classify};
 use super::db_session::{DbSession, Opener, SessionSlot};
-use super::executor::Job;
+use super::executor::{Job, Outlasts};
 use super::queue::{Queue, Taken};
 use crate::error::Error;
 
@@ -62,6 +62,34 @@ impl<S: DbSession> Writer<S> {
         if jobs.is_empty() {
             return;
         }
+        let synced = jobs.iter().any(|job| job.outlasts() == Outlasts::Machine);
+        if synced {
+            return self.commit(jobs);
+        }
+        if let Err(found) = self.set_synced(false) {
+            return self.give_up(jobs, found);
+        }
+        self.commit(jobs);
+        if let Err(found) = self.set_synced(true) {
+            tracing::warn!(error = %found.error, "a database is opened anew, so that its writes are synced again");
+            self.slot.discard();
+        }
+    }
+
+    /// Says whether the commits that follow wait for the disk. A connection that is opened does.
+    fn set_synced(&mut self, synced: bool) -> Result<(), Classified> {
+        let reached = self.slot.get(true).map_err(|error| Classified {
+            error,
+            reopen: false,
+        })?;
+        let level = if synced { "FULL" } else { "NORMAL" };
+        connection(reached)
+            .pragma_update(None, "synchronous", level)
+            .map_err(|error| classify(&self.path, &error))
+    }
+
+    /// Does jobs in one transaction and answers them after its commit.
+    fn commit(&mut self, jobs: Vec<Job<S>>) {
         let session = match self.slot.get(true) {
             Ok(session) => session,
             Err(error) => return fail_all(jobs, &error),
