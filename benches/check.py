@@ -149,6 +149,7 @@ def main():
     parser.add_argument("--binary", type=Path, help="another build of the gate")
     parser.add_argument("--durability", default="process,disk",
                         help="or `fleet`, which is `process` with PostgreSQL and Redis (%(default)s)")
+    parser.add_argument("--request", help="only those with this in their name, for example `validate`")
     parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
     parser.add_argument("--seconds", type=int, default=4, help="of load per request and round (%(default)s)")
     parser.add_argument("--warm-up", type=int, default=2, help="seconds of load before (%(default)s)")
@@ -172,6 +173,8 @@ def main():
             gate = kinds[durability](options.server_core, run, backend, options)
             try:
                 for case in cases(gate):
+                    if options.request and options.request not in case.name:
+                        continue
                     row = measure(gate, case, options)
                     print(f"{durability:<11} {case.name:<17} {row['per_second']:>9.0f} {row['cpu_us']:>7.1f} "
                           f"{row['p50']:>7.0f} {row['p99']:>7.0f} {row['busy']:>5.0%}", flush=True)
