@@ -2,7 +2,7 @@
 
 use agents::payment::x402::{
     FacilitatorError, FacilitatorRequest, Payment, PaymentError, PaymentRequired, Requirements,
-    Resource, Settlement, Terms,
+    Resource, SettleOutcome, Terms,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -177,7 +177,7 @@ fn a_facilitator_is_believed_only_what_it_says_of_this_payment() {
     let good = json!({
         "success": true, "payer": "0x4e", "transaction": "0xabc", "network": "eip155:84532",
     });
-    let Ok(Settlement::Settled(answer)) = settled(200, good.clone()) else {
+    let Ok(SettleOutcome::Settled(answer)) = settled(200, good.clone()) else {
         panic!("it is settled");
     };
     let told = STANDARD.decode(answer.header()).expect("base64");
@@ -189,12 +189,18 @@ fn a_facilitator_is_believed_only_what_it_says_of_this_payment() {
         })
     };
     let refused = settled(400, failed("insufficient_funds"));
-    assert!(matches!(refused, Ok(Settlement::Refused(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Ok(SettleOutcome::Refused(_))),
+        "{refused:?}"
+    );
     let used = settled(200, failed("invalid_exact_evm_nonce_already_used"));
-    assert!(matches!(used, Ok(Settlement::SettledBefore(_))), "{used:?}");
+    assert!(
+        matches!(used, Ok(SettleOutcome::SettledBefore(_))),
+        "{used:?}"
+    );
     assert_eq!(
         settled(200, failed("settlement_pending")),
-        Ok(Settlement::Pending)
+        Ok(SettleOutcome::Pending)
     );
 
     let mut other = good.clone();

@@ -9,6 +9,7 @@ mod name;
 mod policy;
 mod price;
 mod rule;
+mod settlement;
 mod token;
 mod word;
 
@@ -19,5 +20,6 @@ pub use name::{AgentName, AgentNameError, Operator};
 pub use policy::{AgentCall, AgentPolicy, TooManyRules};
 pub use price::{AgentPrice, ParseAgentPriceError};
 pub use rule::{AgentMatch, AgentRule, Precedence, RuleError};
+pub use settlement::{ParsePaymentIdError, PaymentId, Settlement, SettlementState};
 pub use token::{AgentToken, AgentTokenState};
 pub use word::{AgentReason, Purpose, Verification};

@@ -53,9 +53,9 @@ pub struct SettleAnswer {
     pub amount: Option<String>,
 }
 
-/// What became of a settlement.
+/// What became of a payment that was to be settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
+pub enum SettleOutcome {
     /// It is paid.
     Settled(SettleAnswer),
     /// It was paid before: the nonce of the payment is used up. If a request of ours to settle it may
@@ -137,7 +137,7 @@ impl<'p> FacilitatorRequest<'p> {
     /// # Errors
     /// An answer that does not say whether it was settled, or says so of something else. It is open
     /// then, as with no answer at all: ask again.
-    pub fn settled(&self, status: u16, body: &[u8]) -> Result<Settlement, FacilitatorError> {
+    pub fn settled(&self, status: u16, body: &[u8]) -> Result<SettleOutcome, FacilitatorError> {
         let mut answer: SettleAnswer = read(status, body)?;
         answer.error_reason = answer.error_reason.map(clip);
         answer.payer = answer.payer.map(clip);
@@ -150,10 +150,10 @@ impl<'p> FacilitatorRequest<'p> {
         };
         match answer.success {
             true if status != 200 => Err(FacilitatorError::Status(status)),
-            true => self.check(answer).map(Settlement::Settled),
-            false if is(&PENDING) => Ok(Settlement::Pending),
-            false if is(&USED) => Ok(Settlement::SettledBefore(answer)),
-            false => Ok(Settlement::Refused(answer)),
+            true => self.check(answer).map(SettleOutcome::Settled),
+            false if is(&PENDING) => Ok(SettleOutcome::Pending),
+            false if is(&USED) => Ok(SettleOutcome::SettledBefore(answer)),
+            false => Ok(SettleOutcome::Refused(answer)),
         }
     }
 

@@ -10,9 +10,9 @@ mod payment;
 mod terms;
 
 pub use facilitator::{
-    FacilitatorError, FacilitatorRequest, SettleAnswer, Settlement, VerifyAnswer,
+    FacilitatorError, FacilitatorRequest, SettleAnswer, SettleOutcome, VerifyAnswer,
 };
-pub use payment::{Payment, PaymentError, PaymentId};
+pub use payment::{Payment, PaymentError};
 pub use terms::{PaymentRequired, Requirements, Resource, Terms, TermsError};
 
 /// The version of the protocol.

@@ -1,9 +1,8 @@
 //! What an agent sends to pay.
 
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use model::agent::PaymentId;
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -20,11 +19,6 @@ pub struct Payment {
     requirements: Requirements,
     id: PaymentId,
 }
-
-/// The identity of a payment: the same for all messages that could settle only once. 32 bytes of a
-/// hash; its text is hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PaymentId([u8; 32]);
 
 /// The reason why a payment is not taken. Its text is for the `error` of the 402 that follows.
 /// Blame: the agent.
@@ -109,7 +103,7 @@ impl Payment {
         };
         check_authorization(&read.payload, &requirements)?;
         Ok(Self {
-            id: PaymentId::of(&requirements, &read.payload),
+            id: identity(&requirements, &read.payload),
             payload,
             requirements,
         })
@@ -174,39 +168,25 @@ fn check_authorization(
     Ok(())
 }
 
-impl PaymentId {
-    /// Returns the identity with these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+/// Returns the identity of a payment: network, token, payer and nonce where they are there, since
+/// these settle once whatever stands around them; otherwise all that was sent.
+fn identity(requirements: &Requirements, payload: &Map<String, Value>) -> PaymentId {
+    let signed = ["authorization", "permit2Authorization"]
+        .into_iter()
+        .find_map(|name| payload.get(name));
+    let text = |name: &str| signed?.get(name)?.as_str().map(str::to_ascii_lowercase);
+    let rest = match (text("from"), text("nonce")) {
+        (Some(from), Some(nonce)) => vec![from, nonce],
+        _ => vec![sorted(&Value::Object(payload.clone()))],
+    };
+    let mut hash = Context::new(&SHA256);
+    let asset = requirements.asset.to_ascii_lowercase();
+    for part in [&requirements.network, &asset].into_iter().chain(&rest) {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
     }
-
-    /// Returns the bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Returns the identity of a payment: network, token, payer and nonce where they are there,
-    /// since these settle once whatever stands around them; otherwise all that was sent.
-    fn of(requirements: &Requirements, payload: &Map<String, Value>) -> Self {
-        let signed = ["authorization", "permit2Authorization"]
-            .into_iter()
-            .find_map(|name| payload.get(name));
-        let text = |name: &str| signed?.get(name)?.as_str().map(str::to_ascii_lowercase);
-        let rest = match (text("from"), text("nonce")) {
-            (Some(from), Some(nonce)) => vec![from, nonce],
-            _ => vec![sorted(&Value::Object(payload.clone()))],
-        };
-        let mut hash = Context::new(&SHA256);
-        let asset = requirements.asset.to_ascii_lowercase();
-        for part in [&requirements.network, &asset].into_iter().chain(&rest) {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-        let digest = hash.finish();
-        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
-    }
+    let digest = hash.finish();
+    PaymentId::from_bytes(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 /// Returns JSON with the names of each object in order, whatever order they came in.
@@ -226,17 +206,5 @@ fn sorted(value: &Value) -> String {
             format!("[{}]", items.join(","))
         }
         other => other.to_string(),
-    }
-}
-
-impl fmt::Display for PaymentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for PaymentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
