@@ -1,7 +1,7 @@
 //! Software that validates its licenses at three gates of one store: an answer that was lost at one
 //! is given by another, slots hold together, and what was decided at one is in force at all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ struct Software {
 
 impl Software {
     fn start() -> Self {
-        let table = "[app.authforge]\nvalidate_limit = \"\"\nvalidate_limit_per_address = \"\"\nheartbeat_limit = \"\"";
+        let table = "[app.authforge]\nvalidate_limit = \"\"\nvalidate_limit_per_address = \"\"\nheartbeat_limit = \"\"\noffline_activation = true";
         let fleet = Fleet::serving(3, |upstream| {
             Config::default().app(App::new("api", upstream).table(table))
         });
@@ -65,9 +65,13 @@ impl Software {
 
     /// The answer of a gate; asked again where the store of a busy machine did not answer in time.
     fn validate(&self, gate: usize, body: &Value) -> Response {
+        self.ask(gate, "/auth/validate", body)
+    }
+
+    fn ask(&self, gate: usize, path: &str, body: &Value) -> Response {
         let text = body.to_string();
         let answered = wait_for(test_timeout(), || {
-            let request = Request::post("/auth/validate", text.as_bytes());
+            let request = Request::post(path, text.as_bytes());
             let answer = client::call(self.fleet.gates[gate].control_addr(), &request);
             (answer.status != 503).then_some(answer)
         });
@@ -111,6 +115,58 @@ fn an_answer_that_was_lost_at_one_gate_is_given_by_another_and_costs_once() {
             .collect::<HashSet<_>>()
     };
     assert_eventually!(calls().len() == 10);
+}
+
+#[test]
+fn a_file_that_one_gate_made_is_given_by_another_and_costs_once() {
+    let software = Software::start();
+    let cli = software.fleet.gates[0].cli();
+    cli.json(&[
+        "account", "credit", "default", "--units", "20", "--reason", "a test",
+    ]);
+    let key = software.license(2);
+    let activate = |gate: usize, device: &str, nonce: &str| {
+        let body = software.body(&key, device, nonce);
+        software.ask(gate, "/auth/offline/activate", &body)
+    };
+    let first = activate(0, "a", "first");
+    assert_eq!(first.status, 201, "{}", first.text());
+    for gate in 0..3 {
+        let again = activate(gate, "a", &format!("again {gate}"));
+        assert_eq!(again.status, 200, "{}", again.text());
+        assert_eq!(again.json()["file"], first.json()["file"], "gate {gate}");
+    }
+    let answers: Vec<_> = thread::scope(|scope| {
+        let activate = &activate;
+        let tries: Vec<_> = (0..6)
+            .map(|number| {
+                scope.spawn(move || activate(number % 3, "b", &format!("at once {number}")))
+            })
+            .collect();
+        let answers = tries.into_iter().map(|one| one.join().expect("an answer"));
+        answers.collect()
+    });
+    let new = answers.iter().filter(|answer| answer.status == 201);
+    assert!(new.count() <= 1);
+    let files = answers
+        .iter()
+        .map(|answer| answer.json()["file"].to_string());
+    assert_eq!(files.collect::<HashSet<_>>().len(), 1);
+    let paid = || {
+        let all = software.fleet.gates.iter().flat_map(|gate| gate.calls(&[]));
+        let units = |call: &Value| call["units"].as_u64().expect("units");
+        let all: HashMap<_, _> = all
+            .map(|call| (call["call_id"].to_string(), units(&call)))
+            .collect();
+        (all.len(), all.values().sum::<u64>())
+    };
+    assert_eventually!(paid() == (2, 4));
+    let verified = software.fleet.gates[0].verify();
+    assert_eq!(
+        (&verified["lost"], &verified["duplicated"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(paid(), (2, 4), "of two devices");
 }
 
 #[test]

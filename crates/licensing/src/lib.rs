@@ -58,5 +58,6 @@ pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};
 pub use sessions::Sessions;
 pub use signing::Signing;
 pub use software::{
-    Heartbeats, NewOfflineFile, SoftwareApp, SoftwareSession, SoftwareTerms, Throttle,
+    ActivatingDevice, Heartbeats, NewOfflineFile, SoftwareApp, SoftwareSession, SoftwareTerms,
+    Taken, Throttle,
 };

@@ -214,6 +214,7 @@ macro_rules! instantiate_domain_conformance {
                 settings_replace_those_that_were_seen_and_no_others,
                 the_numbers_of_settings_are_in_the_order_of_commits,
                 as_many_devices_as_are_allowed_activate_offline_in_a_whole_life,
+                a_device_that_finds_no_slot_activates_nothing,
             }
             tokens {
                 a_token_comes_back_as_it_was_and_holds_its_units,

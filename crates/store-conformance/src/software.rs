@@ -11,8 +11,9 @@ use crate::events::told;
 use crate::fixtures::{changed, hours, new_license};
 use crate::webhooks::{keep, new_webhook};
 use store::{
-    AuditEntries, Binding, ChangeNumber, LicenseChange, NewDevice, OfflineActivation, OfflineFile,
-    SealedKey, SoftwareStore, Store, StoredAppSettings, StoredLicense,
+    AuditEntries, Binding, ChangeNumber, LicenseChange, NewActivation, NewDevice,
+    OfflineActivation, OfflineFile, SealedKey, SoftwareStore, Store, StoredAppSettings,
+    StoredLicense,
 };
 
 fn software(store: &Arc<dyn Store>) -> &dyn SoftwareStore {
@@ -335,44 +336,64 @@ fn file(id: u128, license_id: LicenseId, activated_by: Option<&str>) -> OfflineF
     }
 }
 
-async fn add(store: &Arc<dyn Store>, file: OfflineFile, most: Option<u32>) -> OfflineActivation {
-    let adding = software(store).add_offline_file(file, most, AuditEntries::none());
-    adding.await.expect("answers")
+/// Has a device have a file made, of which a license may have two in its life.
+async fn activate(store: &Arc<dyn Store>, file: OfflineFile) -> OfflineActivation {
+    let device = file.activated_by.clone().expect("a device's");
+    let new = NewActivation {
+        device: asking(file.license_id, device.as_str()),
+        file,
+        most: 2,
+    };
+    let (bound, kept) = (AuditEntries::none(), AuditEntries::none());
+    let activated = software(store).activate_offline(new, bound, kept).await;
+    activated
+        .expect("answers")
+        .expect("there is such a license")
 }
 
-/// The same device gets the file that it has; devices that were freed count all the same.
+/// The same device gets the file that it has; devices that were freed count all the same. Who gets
+/// no file gets no slot.
 pub async fn as_many_devices_as_are_allowed_activate_offline_in_a_whole_life<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
-    let id = licensed(&store, "api", Some(2)).await;
+    let id = licensed(&store, "api", Some(3)).await;
     let first = file(7, id, Some("A"));
-    let kept = add(&store, first.clone(), Some(2)).await;
-    assert_eq!(kept, OfflineActivation::Kept);
-    let again = add(&store, file(8, id, Some("A")), Some(2)).await;
-    assert_eq!(again, OfflineActivation::There(first.clone()));
+    let OfflineActivation::Kept(binding, stored) = activate(&store, first.clone()).await else {
+        panic!("it is the first");
+    };
+    assert_eq!((binding, names(&stored)), (Binding::Bound, vec!["A"]));
+    let again = activate(&store, file(8, id, Some("A"))).await;
+    let there = OfflineActivation::There(Box::new(first.clone()));
+    assert_eq!(again, there);
+    let of_device = software(&store).offline_file_of(id, &device("A")).await;
+    assert_eq!(of_device, Ok(Some(first.clone())));
+    let none = software(&store).offline_file_of(id, &device("B")).await;
+    assert_eq!(none, Ok(None));
     let of_seller = OfflineFile {
         devices: Vec::new(),
         expires_at: None,
         ..file(3, id, None)
     };
-    let kept = add(&store, of_seller.clone(), None).await;
-    assert_eq!(kept, OfflineActivation::Kept, "the seller's do not count");
-    let taken = software(&store).add_offline_file(file(3, id, None), None, AuditEntries::none());
+    let kept = software(&store).add_offline_file(of_seller.clone(), AuditEntries::none());
+    assert_eq!(kept.await, Ok(()), "the seller's do not count");
+    let taken = software(&store).add_offline_file(file(3, id, None), AuditEntries::none());
     assert!(matches!(taken.await, Err(store::Error::Exists(_))));
 
     let mut asked = JoinSet::new();
     for name in 0..10 {
         let store = Arc::clone(&store);
         let file = file(100 + name, id, Some(&name.to_string()));
-        asked.spawn(async move { add(&store, file, Some(2)).await });
+        asked.spawn(async move { activate(&store, file).await });
     }
     let answers = asked.join_all().await;
     let kept = answers
         .iter()
-        .filter(|answer| **answer == OfflineActivation::Kept);
+        .filter(|answer| matches!(answer, OfflineActivation::Kept(..)));
     assert_eq!(kept.count(), 1, "{answers:?}");
+    let stored = store.license(id).await.expect("answers").expect("there");
+    assert_eq!(stored.devices.len(), 2, "a third slot is free still");
     changed(&*store, id, LicenseChange::ResetDevices).await;
-    let late = add(&store, file(200, id, Some("late")), Some(2)).await;
+    let late = activate(&store, file(200, id, Some("late"))).await;
     assert_eq!(late, OfflineActivation::Full, "what is freed counts");
 
     let files = software(&store).offline_files(id, None, 10).await;
@@ -383,4 +404,39 @@ pub async fn as_many_devices_as_are_allowed_activate_offline_in_a_whole_life<F: 
     assert_eq!(rest, Ok(files[1..2].to_vec()));
     let none = software(&store).offline_files(LicenseId::generate(), None, 1);
     assert_eq!(none.await, Ok(Vec::new()));
+}
+
+/// Without a free slot no file is kept, and the one rebinding of a license is used for a file alone.
+pub async fn a_device_that_finds_no_slot_activates_nothing<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let id = licensed(&store, "api", Some(1)).await;
+    bind(&store, asking(id, "A")).await;
+    let refused = activate(&store, file(1, id, Some("B"))).await;
+    assert_eq!(refused, OfflineActivation::NoSlot);
+    let none = software(&store).offline_file_of(id, &device("B")).await;
+    assert_eq!(none, Ok(None));
+    let freeing = |most| NewActivation {
+        device: NewDevice {
+            frees_others_once: true,
+            ..asking(id, "B")
+        },
+        file: file(2, id, Some("B")),
+        most,
+    };
+    for (most, bound) in [(0, "A"), (1, "B")] {
+        let (entries, kept) = (AuditEntries::none(), AuditEntries::none());
+        let asked = software(&store).activate_offline(freeing(most), entries, kept);
+        let answer = asked
+            .await
+            .expect("answers")
+            .expect("there is such a license");
+        match answer {
+            OfflineActivation::Full => assert_eq!(most, 0),
+            OfflineActivation::Kept(Binding::BoundAfterReset, _) => assert_eq!(most, 1),
+            other => panic!("{other:?}"),
+        }
+        let stored = store.license(id).await.expect("answers").expect("there");
+        assert_eq!(names(&stored), [bound]);
+    }
 }

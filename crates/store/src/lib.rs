@@ -68,7 +68,8 @@ pub use sessions::{
     KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken, WindowCount,
 };
 pub use software::{
-    Binding, NewDevice, OfflineActivation, OfflineFile, SoftwareStore, StoredAppSettings,
+    Binding, NewActivation, NewDevice, OfflineActivation, OfflineFile, SoftwareStore,
+    StoredAppSettings,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};

@@ -76,15 +76,29 @@ pub struct OfflineFile {
     pub sealed: SealedKey,
 }
 
-/// The result of the wish to keep an offline file.
+/// A device that has an offline file made by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewActivation {
+    /// The device.
+    pub device: NewDevice,
+    /// The file, which the device activates.
+    pub file: OfflineFile,
+    /// The number of devices of the license that may have one made by themselves in its whole life;
+    /// devices that are freed do not count less.
+    pub most: u32,
+}
+
+/// The result of the wish of a device to have an offline file made by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OfflineActivation {
-    /// It was kept.
-    Kept,
+    /// It was kept, and the device is bound, by this result, to the license as it is then.
+    Kept(Binding, Box<StoredLicense>),
     /// The device has had one made before, which stands.
-    There(OfflineFile),
+    There(Box<OfflineFile>),
     /// As many devices as are allowed have had one made.
     Full,
+    /// Every slot is taken by another device.
+    NoSlot,
 }
 
 /// The store of devices, settings of apps and offline files.
@@ -131,14 +145,28 @@ pub trait SoftwareStore: Send + Sync + 'static {
         entries: AuditEntries<()>,
     ) -> Result<Option<u64>, Error>;
 
-    /// Keeps an offline file. With `most`, at most that many devices of a license have one made by
-    /// themselves in its whole life; devices that are freed do not count less.
+    /// Keeps an offline file that a seller has made.
     async fn add_offline_file(
         &self,
         file: OfflineFile,
-        most: Option<u32>,
         entries: AuditEntries<()>,
-    ) -> Result<OfflineActivation, Error>;
+    ) -> Result<(), Error>;
+
+    /// Keeps the offline file of a device and binds the device, as [`SoftwareStore::bind_device`]
+    /// does: both or neither. `None`: there is no such license.
+    async fn activate_offline(
+        &self,
+        new: NewActivation,
+        bound: AuditEntries<Changed<StoredLicense>>,
+        kept: AuditEntries<()>,
+    ) -> Result<Option<OfflineActivation>, Error>;
+
+    /// Returns the offline file that a device of a license had made by itself; `None`: none.
+    async fn offline_file_of(
+        &self,
+        license_id: LicenseId,
+        device: &DeviceId,
+    ) -> Result<Option<OfflineFile>, Error>;
 
     /// Returns up to `limit` offline files of a license in order of id, after `after`.
     async fn offline_files(

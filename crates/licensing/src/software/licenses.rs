@@ -90,21 +90,7 @@ impl AuditedLicensing {
         device: DeviceId,
         frees_others_once: bool,
     ) -> Result<(Binding, StoredLicense), Error> {
-        let audit_writer = self.own_audit_writer();
-        let bound = device.clone();
-        let entries = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
-            let Changed { before, after } = changed;
-            let line = || {
-                let line = audit_writer.line("device.bind", id);
-                let line = line.of(&after.license.account);
-                let count = |stored: &StoredLicense| json!({ "devices": stored.devices.len() });
-                let mut new = count(after);
-                new["bound"] = json!(bound);
-                line.between(Some(&count(before)), Some(&new))
-            };
-            let changed = before.devices != after.devices;
-            changed.then(line).into_iter().collect()
-        });
+        let entries = self.bound_entries(id, &device);
         let new = NewDevice {
             license_id: id,
             device,
@@ -118,6 +104,28 @@ impl AuditedLicensing {
             self.changes.note_own(&stored, None);
         }
         Ok((binding, stored))
+    }
+
+    /// Returns the line of a device that is bound to a license.
+    pub(super) fn bound_entries(
+        &self,
+        id: LicenseId,
+        device: &DeviceId,
+    ) -> AuditEntries<Changed<StoredLicense>> {
+        let (audit_writer, bound) = (self.own_audit_writer(), device.clone());
+        AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
+            let Changed { before, after } = changed;
+            let line = || {
+                let line = audit_writer.line("device.bind", id);
+                let line = line.of(&after.license.account);
+                let count = |stored: &StoredLicense| json!({ "devices": stored.devices.len() });
+                let mut new = count(after);
+                new["bound"] = json!(bound);
+                line.between(Some(&count(before)), Some(&new))
+            };
+            let changed = before.devices != after.devices;
+            changed.then(line).into_iter().collect()
+        })
     }
 
     /// Frees the devices of all licenses of an app. Returns how many licenses had any. Done in

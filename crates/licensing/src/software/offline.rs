@@ -1,9 +1,11 @@
 //! The operations on offline files, by which software runs without a connection. The store holds
 //! each with a sealed copy, so that a device that asks again gets the same bytes.
 
-use model::{DeviceId, LicenseId, Timestamp};
+use model::{DeviceId, License, LicenseId, Timestamp};
 use serde_json::{Value, json};
-use store::{AuditEntries, OfflineActivation, OfflineFile, SealedKey, StoredLicense};
+use store::{
+    AuditEntries, Binding, NewActivation, NewDevice, OfflineActivation, OfflineFile, SealedKey,
+};
 
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -15,10 +17,7 @@ pub struct NewOfflineFile<'a> {
     /// The id, which stands in the file.
     pub id: u128,
     /// The license.
-    pub license: &'a StoredLicense,
-    /// The device that has it made by itself, and the number of devices of the license that may
-    /// ever do so; `None`: the seller has it made.
-    pub activated_by: Option<(DeviceId, u32)>,
+    pub license: &'a License,
     /// The devices that it is for; empty: any.
     pub devices: Vec<DeviceId>,
     /// The time at which it was made.
@@ -29,8 +28,16 @@ pub struct NewOfflineFile<'a> {
     pub text: &'a str,
 }
 
-/// The number of files that are read at once.
-const PAGE: usize = 200;
+/// A device that has an offline file made by itself.
+#[derive(Clone, Debug)]
+pub struct ActivatingDevice {
+    /// The device.
+    pub id: DeviceId,
+    /// The number of devices of the license that may have one made by themselves in its whole life.
+    pub most: u32,
+    /// Whether it frees all others if it finds no free slot, once in the life of the license.
+    pub frees_others_once: bool,
+}
 
 impl Licensing {
     /// Returns up to `limit` offline files of a license in order of id, after `after`.
@@ -51,8 +58,7 @@ impl Licensing {
             .await?)
     }
 
-    /// Returns the offline file that a device of a license had made by itself; `None`: none. Reads
-    /// the files of the license.
+    /// Returns the offline file that a device of a license had made by itself; `None`: none.
     ///
     /// # Errors
     /// The store fails.
@@ -61,20 +67,7 @@ impl Licensing {
         id: LicenseId,
         device: &DeviceId,
     ) -> Result<Option<OfflineFile>, Error> {
-        let mut after = None;
-        loop {
-            let page = self.offline_files(id, after, PAGE).await?;
-            let found = page
-                .iter()
-                .find(|file| file.activated_by.as_ref() == Some(device));
-            if let Some(file) = found {
-                return Ok(Some(file.clone()));
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.id),
-                _ => return Ok(None),
-            }
-        }
+        Ok(self.store.software()?.offline_file_of(id, device).await?)
     }
 
     /// Returns the text of an offline file; `None`: its sealed copy was changed.
@@ -87,40 +80,80 @@ impl Licensing {
 }
 
 impl AuditedLicensing {
-    /// Keeps an offline file, unless its device has one or too many devices of the license had one.
+    /// Keeps an offline file that a seller has made.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn keep_offline_file(
+    pub async fn keep_offline_file(&self, new: NewOfflineFile<'_>) -> Result<(), Error> {
+        let (file, entries) = self.offline_file(new, None);
+        let software = self.store.software()?;
+        Ok(software.add_offline_file(file, entries).await?)
+    }
+
+    /// Keeps the offline file of a device and binds the device, both or neither. In force here when
+    /// this returns.
+    ///
+    /// # Errors
+    /// There is no such license, or the store fails.
+    pub async fn activate_offline(
         &self,
         new: NewOfflineFile<'_>,
+        device: ActivatingDevice,
     ) -> Result<OfflineActivation, Error> {
-        let license = &new.license.license;
+        let (id, at) = (new.license.id, new.issued_at);
+        let (file, kept) = self.offline_file(new, Some(&device.id));
+        let bound = self.bound_entries(id, &device.id);
+        let new = NewActivation {
+            device: NewDevice {
+                license_id: id,
+                device: device.id,
+                at,
+                frees_others_once: device.frees_others_once,
+            },
+            file,
+            most: device.most,
+        };
+        let software = self.store.software()?;
+        let done = software.activate_offline(new, bound, kept).await?;
+        let done = done.ok_or(Error::LicenseUnknown(id))?;
+        if let OfflineActivation::Kept(binding, stored) = &done
+            && *binding != Binding::There
+        {
+            self.changes.note_own(stored, None);
+        }
+        Ok(done)
+    }
+
+    /// Returns a file as it is kept, with its line of the audit log.
+    fn offline_file(
+        &self,
+        new: NewOfflineFile<'_>,
+        activated_by: Option<&DeviceId>,
+    ) -> (OfflineFile, AuditEntries<()>) {
+        let license = new.license;
         let line = self
             .own_audit_writer()
             .line("offline-file.create", license.id);
         let shown = json!({
             "id": model::CallId::from_u128(new.id),
             "devices": new.devices.len(),
-            "activated_by": new.activated_by.as_ref().map(|(device, _)| device),
+            "activated_by": activated_by,
             "expires_at": new.expires_at,
         });
         let line = line.of(&license.account);
         let entries = AuditEntries::of(vec![line.between(None::<&Value>, Some(&shown))]);
         let id = new.id.to_be_bytes();
         let sealed = self.seal_answer(&name(&id), new.text.as_bytes());
-        let (activated_by, most) = new.activated_by.unzip();
         let file = OfflineFile {
             id: new.id,
             license_id: license.id,
-            activated_by,
+            activated_by: activated_by.cloned(),
             devices: new.devices,
             issued_at: new.issued_at,
             expires_at: new.expires_at,
             sealed: SealedKey::new(sealed),
         };
-        let software = self.store.software()?;
-        Ok(software.add_offline_file(file, most, entries).await?)
+        (file, entries)
     }
 }
 

@@ -20,6 +20,16 @@ struct Windows {
     sweep_at: Moment,
 }
 
+/// Requests that were taken, by which they can be given back.
+#[derive(Debug)]
+#[must_use = "they are made or given back"]
+pub struct Taken {
+    key: u128,
+    count: u64,
+    /// The end of the window that they were taken of; `None`: they were not counted.
+    ends_at: Option<Moment>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Window {
     ends_at: Moment,
@@ -45,7 +55,7 @@ impl Throttle {
     /// # Errors
     /// The time until the window of the key is over, if it is full. Then nothing is counted.
     pub fn take(&self, key: u128, limit: RateLimit, now: Moment) -> Result<(), Duration> {
-        self.take_many(key, 1, limit, now)
+        self.take_many(key, 1, limit, now).map(drop)
     }
 
     /// Takes several requests of a key, all or none.
@@ -58,7 +68,7 @@ impl Throttle {
         count: u64,
         limit: RateLimit,
         now: Moment,
-    ) -> Result<(), Duration> {
+    ) -> Result<Taken, Duration> {
         let mut windows = self.windows.lock();
         let length = Duration::from_secs(limit.window.seconds().into());
         let fresh = Window {
@@ -66,7 +76,11 @@ impl Throttle {
             count: 0,
         };
         if !windows.by_key.contains_key(&key) && !windows.has_room(self.most, now) {
-            return Ok(());
+            return Ok(Taken {
+                key,
+                count,
+                ends_at: None,
+            });
         }
         let window = windows.by_key.entry(key).or_insert(fresh);
         if window.ends_at <= now {
@@ -76,13 +90,20 @@ impl Throttle {
             return Err(window.ends_at.since(now));
         }
         window.count += count;
-        Ok(())
+        Ok(Taken {
+            key,
+            count,
+            ends_at: Some(window.ends_at),
+        })
     }
 
-    /// Gives requests back that were taken and not made.
-    pub fn give_back(&self, key: u128, count: u64) {
-        if let Some(window) = self.windows.lock().by_key.get_mut(&key) {
-            window.count = window.count.saturating_sub(count);
+    /// Gives requests back that were taken and not made, unless their window is over.
+    pub fn give_back(&self, taken: Taken) {
+        let mut windows = self.windows.lock();
+        if let Some(window) = windows.by_key.get_mut(&taken.key)
+            && Some(window.ends_at) == taken.ends_at
+        {
+            window.count = window.count.saturating_sub(taken.count);
         }
     }
 }
@@ -115,13 +136,21 @@ mod tests {
         let wait = Duration::from_secs(20);
         assert_eq!(throttle.take(1, limit, at(90)), Err(wait));
         assert_eq!(throttle.take(2, limit, at(90)), Ok(()), "another key");
-        assert_eq!(throttle.take(1, limit, at(110)), Ok(()));
-        throttle.give_back(1, 1);
-        assert_eq!(
-            throttle.take_many(1, 3, limit, at(110)),
-            Err(Duration::from_secs(60))
-        );
-        assert_eq!(throttle.take_many(1, 2, limit, at(110)), Ok(()));
+        let taken = throttle.take_many(1, 1, limit, at(110)).expect("a window");
+        throttle.give_back(taken);
+        let wait = throttle.take_many(1, 3, limit, at(110));
+        assert_eq!(wait.err(), Some(Duration::from_secs(60)));
+        assert!(throttle.take_many(1, 2, limit, at(110)).is_ok());
+    }
+
+    #[test]
+    fn what_is_given_back_late_makes_no_room_in_the_window_after() {
+        let throttle = Throttle::new(10);
+        let limit: RateLimit = "2/1m".parse().expect("valid");
+        let taken = throttle.take_many(1, 2, limit, at(0)).expect("a window");
+        assert!(throttle.take_many(1, 2, limit, at(60)).is_ok());
+        throttle.give_back(taken);
+        assert!(throttle.take(1, limit, at(61)).is_err());
     }
 
     #[test]

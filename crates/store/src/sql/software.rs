@@ -1,7 +1,7 @@
 //! [`SoftwareStore`] on both engines.
 
 use async_trait::async_trait;
-use model::{AppName, AppSettings, Device, LicenseId};
+use model::{AppName, AppSettings, Device, DeviceId, LicenseId};
 
 use super::audit::add_entries;
 use super::license_changes::lock;
@@ -16,7 +16,8 @@ use crate::licenses::{SealedKey, StoredLicense};
 use crate::rules::devices::{Slot, slot_for};
 use crate::rules::numbers::LICENSE_REVOKED;
 use crate::software::{
-    Binding, NewDevice, OfflineActivation, OfflineFile, SoftwareStore, StoredAppSettings,
+    Binding, NewActivation, NewDevice, OfflineActivation, OfflineFile, SoftwareStore,
+    StoredAppSettings,
 };
 
 /// The columns in the order that [`read_settings`] reads.
@@ -120,19 +121,47 @@ impl<B: Backend> SoftwareStore for B {
     async fn add_offline_file(
         &self,
         file: OfflineFile,
-        most: Option<u32>,
         entries: AuditEntries<()>,
-    ) -> Result<OfflineActivation, Error> {
-        let asked = (file, most, entries);
+    ) -> Result<(), Error> {
+        let asked = (file, entries);
         self.run(Part::Licenses, Kind::Transaction, asked, |sql, asked| {
             Box::pin(async move {
-                let (file, most, entries) = asked;
-                let activation = add_file(sql, file, *most).await?;
-                if activation == OfflineActivation::Kept {
-                    add_entries(sql, entries, &()).await?;
-                }
-                Ok(activation)
+                let (file, entries) = asked;
+                insert_file(sql, file).await?;
+                add_entries(sql, entries, &()).await
             })
+        })
+        .await
+    }
+
+    async fn activate_offline(
+        &self,
+        new: NewActivation,
+        bound: AuditEntries<Changed<StoredLicense>>,
+        kept: AuditEntries<()>,
+    ) -> Result<Option<OfflineActivation>, Error> {
+        let asked = (new, bound, kept);
+        let activated = self
+            .run(Part::Licenses, Kind::Transaction, asked, |sql, asked| {
+                Box::pin(activate(sql, &asked.0, &asked.1, &asked.2))
+            })
+            .await?;
+        if let Some(OfflineActivation::Kept(binding, stored)) = &activated
+            && *binding != Binding::There
+        {
+            self.after_changes(stored.version, 1).await;
+        }
+        Ok(activated)
+    }
+
+    async fn offline_file_of(
+        &self,
+        license_id: LicenseId,
+        device: &DeviceId,
+    ) -> Result<Option<OfflineFile>, Error> {
+        let asked = (license_id, device.clone());
+        self.run(Part::Licenses, Kind::Read, asked, |sql, asked| {
+            Box::pin(activated_file(sql, asked.0, &asked.1))
         })
         .await
     }
@@ -270,43 +299,67 @@ async fn put_settings<S: Sql>(
     Ok(Some(number))
 }
 
-async fn add_file<S: Sql>(
+/// Keeps the file of a device and binds the device, unless it has one, or too many had one.
+async fn activate<S: Twins>(
     sql: &S,
-    file: &OfflineFile,
-    most: Option<u32>,
-) -> Outcome<OfflineActivation, S> {
-    let device = file.activated_by.as_ref().map(|device| device.as_str());
-    if let Some(device) = device {
-        // Those of one license are counted and kept one after the other.
-        lock(sql, file.license_id).await?;
-        let statement =
-            sql!("SELECT {FILE} FROM offline_files WHERE license_id = $1 AND activated_by = $2");
-        let values = values![file.license_id, device];
-        if let Some(row) = sql.query_opt(statement, &values).await? {
-            return Ok(OfflineActivation::There(read_file(&row)?));
-        }
-        let statement = sql!(
-            "SELECT count(*) FROM offline_files WHERE license_id = $1 AND activated_by IS NOT NULL"
-        );
-        let row = sql.query_opt(statement, &values![file.license_id]).await?;
-        let activated = row.map_or(Ok(0), |row| row.count(0))?;
-        if most.is_some_and(|most| activated >= most.into()) {
-            return Ok(OfflineActivation::Full);
-        }
+    new: &NewActivation,
+    bound: &AuditEntries<Changed<StoredLicense>>,
+    kept: &AuditEntries<()>,
+) -> Outcome<Option<OfflineActivation>, S> {
+    let NewActivation { device, file, most } = new;
+    // Those of one license are counted and kept one after the other.
+    lock(sql, device.license_id).await?;
+    if let Some(file) = activated_file(sql, device.license_id, &device.device).await? {
+        return Ok(Some(OfflineActivation::There(Box::new(file))));
     }
+    let statement = sql!(
+        "SELECT count(*) FROM offline_files WHERE license_id = $1 AND activated_by IS NOT NULL"
+    );
+    let row = sql
+        .query_opt(statement, &values![device.license_id])
+        .await?;
+    if row.map_or(Ok(0), |row| row.count(0))? >= u64::from(*most) {
+        return Ok(Some(OfflineActivation::Full));
+    }
+    Ok(match bind(sql, device, bound).await? {
+        None => None,
+        // Nothing was written.
+        Some((Binding::Full, _)) => Some(OfflineActivation::NoSlot),
+        Some((binding, stored)) => {
+            insert_file(sql, file).await?;
+            add_entries(sql, kept, &()).await?;
+            Some(OfflineActivation::Kept(binding, Box::new(stored)))
+        }
+    })
+}
+
+async fn activated_file<S: Sql>(
+    sql: &S,
+    license: LicenseId,
+    device: &DeviceId,
+) -> Outcome<Option<OfflineFile>, S> {
+    let statement =
+        sql!("SELECT {FILE} FROM offline_files WHERE license_id = $1 AND activated_by = $2");
+    let row = sql
+        .query_opt(statement, &values![license, device.as_str()])
+        .await?;
+    Ok(row.as_ref().map(read_file).transpose()?)
+}
+
+async fn insert_file<S: Sql>(sql: &S, file: &OfflineFile) -> Outcome<(), S> {
     let statement = sql!("INSERT INTO offline_files ({FILE}) VALUES ($1, $2, $3, $4, $5, $6, $7)");
     let values = values![
         Value::Id(file.id),
         file.license_id,
-        device,
+        file.activated_by.as_ref().map(|device| device.as_str()),
         list(&file.devices),
         file.issued_at,
         file.expires_at,
         file.sealed.as_bytes(),
     ];
     sql.insert(statement, &values, "an offline file with this id")
-        .await?;
-    Ok(OfflineActivation::Kept)
+        .await
+        .map(drop)
 }
 
 fn read_settings(row: &Row) -> Result<StoredAppSettings, Error> {

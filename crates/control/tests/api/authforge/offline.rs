@@ -1,10 +1,17 @@
 //! Offline files: made by the seller for devices, or by the software for its own.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use authforge::{OfflineHwidPolicy, VerifyLicenseFileOptions, verify_license_file};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use licensing::SoftwareTerms;
+use licensing::{ActivatingDevice, Idempotency, IdempotentRequest, NewOfflineFile, SoftwareTerms};
+use model::{Actor, CallId};
 use serde_json::{Value, json};
+use store::ClaimKind;
+use tokio::task::JoinSet;
 
 use super::{Software, denied, refused};
 
@@ -190,7 +197,6 @@ async fn a_device_has_one_file_made_for_two_credits_and_gets_the_same_again() {
     );
     assert_eq!(software.credits().await, 5);
     software.activate(&key, "b").await.json(201);
-    refused(&software.activate(&key, "c").await, 403, "hwid_mismatch");
     // A reset frees slots, and gives no device a file that was given out already.
     software
         .act(&key, &json!({ "action": "reset-hwid" }))
@@ -202,9 +208,130 @@ async fn a_device_has_one_file_made_for_two_credits_and_gets_the_same_again() {
         "offline_activation_limit_reached",
     );
     assert_eq!(software.credits().await, 3);
+    let none = json!([]);
+    assert_eq!(software.shown(&key).await["hwidList"], none, "no slot");
     let path = format!("/v1/licenses/{key}/offline-files");
     let listed = software.sell("GET", &path, &Value::Null).await.json(200);
     assert_eq!(listed["offlineFiles"][1]["activatedBy"], "b");
+}
+
+#[tokio::test]
+async fn an_activation_that_is_refused_takes_no_slot_and_no_rebinding() {
+    let terms = SoftwareTerms {
+        rebinds_once: true,
+        ..selling_offline()
+    };
+    let software = Software::with(terms).await;
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    software.credit(10).await;
+    software.activate(&key, "a").await.json(201);
+    refused(
+        &software.activate(&key, "b").await,
+        403,
+        "offline_activation_limit_reached",
+    );
+    assert_eq!(software.shown(&key).await["hwidList"], json!(["a"]));
+    assert_eq!(software.credits().await, 8);
+    // The one rebinding is there still.
+    software.session(&key, "b").await;
+    assert_eq!(software.shown(&key).await["hwidList"], json!(["b"]));
+    refused(&software.validate(&key, "c").await, 403, "hwid_mismatch");
+    // Where all slots are taken by devices that had no file made, none is made for another.
+    software.set(selling_offline()).await;
+    let full = software.license(json!({ "maxHwidSlots": 1 })).await;
+    software.session(&full, "a").await;
+    refused(&software.activate(&full, "b").await, 403, "hwid_mismatch");
+    software.activate(&full, "a").await.json(201);
+}
+
+#[tokio::test]
+async fn of_many_activations_of_a_device_at_once_one_costs() {
+    let software = Arc::new(Software::with(selling_offline()).await);
+    let key = software.license(json!({ "maxHwidSlots": 3 })).await;
+    software.credit(9).await;
+    let mut tries = JoinSet::new();
+    for _ in 0..8 {
+        let (software, key) = (software.clone(), key.clone());
+        tries.spawn(async move { software.activate(&key, "a").await });
+    }
+    let answers = tries.join_all().await;
+    let new = answers.iter().filter(|answer| answer.status == 201);
+    assert_eq!(new.count(), 1);
+    let files: HashSet<_> = answers
+        .iter()
+        .map(|answer| answer.json(answer.status)["file"].to_string())
+        .collect();
+    assert_eq!(files.len(), 1, "all get the same file");
+    assert_eq!(software.credits().await, 7);
+}
+
+#[tokio::test]
+async fn a_file_is_given_again_when_nothing_is_left_to_pay_with() {
+    let terms = SoftwareTerms {
+        burn_cap: Some("2/1h".parse().unwrap()),
+        ..selling_offline()
+    };
+    let software = Software::with(terms).await;
+    let key = software.license(json!({ "maxHwidSlots": 3 })).await;
+    software.credit(2).await;
+    let made = software.activate(&key, "a").await.json(201);
+    let refusal = software.activate(&key, "b").await;
+    refused(&refusal, 429, "app_burn_cap_reached");
+    for wait in [0, 599, 1, 3_600] {
+        software.pass(wait).await;
+        let again = software.activate(&key, "a").await.json(200);
+        assert_eq!(again["file"], made["file"], "after {wait} s more");
+    }
+    assert_eq!(software.credits().await, 0);
+    refused(&software.activate(&key, "b").await, 429, "no_credits");
+}
+
+/// As if the gate had died after the file was kept: who asks again gets it, and it costs once.
+#[tokio::test]
+async fn an_activation_that_was_broken_off_is_paid_by_who_asks_again() {
+    let software = Software::with(selling_offline()).await;
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    software.credit(5).await;
+    let licensing = software.world.services.licensing();
+    let license = licensing.license_of_key(&key).await.unwrap().unwrap();
+    let (id, device) = (license.license.id, "a");
+    let license_id = id.as_u128().to_be_bytes();
+    let name: [&[u8]; 3] = [b"authforge activate", &license_id, device.as_bytes()];
+    let (call_id, now) = (CallId::generate(), software.world.services.now());
+    let kept = json!({ "id": call_id, "issued_at": now, "text": "a file" });
+    let claim = IdempotentRequest {
+        kind: ClaimKind::Nonce,
+        name: &name,
+        content: &[b""],
+        reference: call_id.as_u128(),
+        prepared: Some(&licensing.seal_answer(&name, kept.to_string().as_bytes())),
+        lifetime: Duration::from_secs(600),
+        dead: &[],
+    };
+    let Idempotency::Run(guard) = licensing.once(&claim).await.unwrap() else {
+        panic!("nobody asked before");
+    };
+    let new = NewOfflineFile {
+        id: call_id.as_u128(),
+        license: &license.license,
+        devices: vec![device.parse().unwrap()],
+        issued_at: now,
+        expires_at: None,
+        text: "a file",
+    };
+    let activating = ActivatingDevice {
+        id: device.parse().unwrap(),
+        most: 1,
+        frees_others_once: false,
+    };
+    let acting = licensing.acting(Actor::OPERATOR);
+    acting.activate_offline(new, activating).await.unwrap();
+    drop(guard);
+    for _ in 0..3 {
+        let again = software.activate(&key, device).await.json(200);
+        assert_eq!(again["file"], "a file");
+        assert_eq!(software.credits().await, 3);
+    }
 }
 
 #[tokio::test]

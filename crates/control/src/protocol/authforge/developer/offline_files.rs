@@ -6,7 +6,7 @@ use axum::response::Response;
 use model::{CallId, DeviceId, LicenseStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{OfflineActivation, OfflineFile, StoredLicense};
+use store::{OfflineFile, StoredLicense};
 
 use super::answer::Failure;
 use super::body::Mint;
@@ -56,16 +56,13 @@ pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
     let text = license_file(&document, keys.signer(now));
     let new = NewOfflineFile {
         id: id.as_u128(),
-        license: &stored,
-        activated_by: None,
+        license: &stored.license,
         devices: devices.clone(),
         issued_at: now,
         expires_at,
         text: &text,
     };
-    let OfflineActivation::Kept = asked.acting().keep_offline_file(new).await? else {
-        return Err(Fault::internal(&"a file with a new id was there").into());
-    };
+    asked.acting().keep_offline_file(new).await?;
     let spent = held.record().await;
     spent.map_err(|_| Fault::Unavailable)?;
     Ok(created(json!({

@@ -1,19 +1,24 @@
 //! The handler of `POST /auth/offline/activate`, by which a device has a file made that it needs no
 //! connection with. A device that asks again gets the same file.
+//!
+//! The file is made before the work and kept with a claim of its device: of requests at once, at
+//! whichever gates, one has it kept and pays, and whoever finds the work broken off ends it.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use licensing::{CachedLicense, NewOfflineFile, SoftwareApp};
-use model::{Actor, CallId, Credential, Who};
+use licensing::{ActivatingDevice, CachedLicense, IdempotencyGuard, NewOfflineFile, SoftwareApp};
+use model::{Actor, CallId, Credential, Timestamp, Who};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Binding, OfflineActivation, OfflineFile};
+use store::{OfflineActivation, OfflineFile};
 
 use super::answer::{Code, Refusal};
 use super::body::{Credentials, Validate};
 use super::context::Context;
+use super::once::{self, Claim};
 use crate::http::body::parse;
 use crate::http::client::Client;
 use crate::protocol::authforge::credits::{Parties, Work};
@@ -25,7 +30,32 @@ struct Activation<'a> {
     client: &'a Client,
     app: &'a SoftwareApp,
     license: &'a CachedLicense,
+    parties: &'a Parties,
     credentials: Credentials<'a>,
+    /// The number of devices that may have a file made in the life of the license.
+    most: u8,
+}
+
+/// A file of a device.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    id: CallId,
+    issued_at: Timestamp,
+    text: String,
+}
+
+/// The reason why a file is not kept.
+enum Unkept {
+    /// Nothing was done.
+    Nothing(Refusal),
+    /// It is not known whether it was kept.
+    Perhaps(Refusal),
+}
+
+impl From<Refusal> for Unkept {
+    fn from(refusal: Refusal) -> Self {
+        Self::Nothing(refusal)
+    }
 }
 
 /// Makes the file of a device, or returns the one that it had made.
@@ -38,13 +68,6 @@ pub(super) async fn activate(
     let asked: Validate = parse(&body)?;
     let credentials = asked.credentials();
     let (app, license) = context.judge(&client, credentials).await?;
-    let activation = Activation {
-        context: &context,
-        client: &client,
-        app: &app,
-        license: &license,
-        credentials,
-    };
     let spec = &license.license().spec;
     if !app.terms.offline_activation {
         return Err(Code::OfflineActivationDisabled.into());
@@ -52,104 +75,150 @@ pub(super) async fn activate(
     if spec.expires_at.is_some() {
         return Err(Code::OfflineActivationRequiresPerpetual.into());
     }
-    let Some(slots) = spec.device_limit() else {
+    let Some(most) = spec.device_limit() else {
         return Err(Code::OfflineActivationRequiresSeats.into());
     };
-    let licensing = context.services.licensing();
-    let device = credentials.device;
-    let parties = Parties::of(&context.services, license.clone()).await?;
-    match licensing
-        .offline_file_of(license.license().id, device)
-        .await?
-    {
-        Some(file) => activation.repeat(&file, &parties).await,
-        None => activation.make(slots, &parties).await,
-    }
+    let activation = Activation {
+        context: &context,
+        client: &client,
+        app: &app,
+        license: &license,
+        parties: &Parties::of(&context.services, license.clone()).await?,
+        credentials,
+        most,
+    };
+    activation.answer().await
 }
 
 impl Activation<'_> {
-    /// Makes the file of a new device: binds the device, keeps the file, records the cost.
-    async fn make(&self, slots: u8, parties: &Parties) -> Result<Response, Refusal> {
-        let (context, app) = (self.context, self.app);
-        let taken = context
-            .throttles
-            .credits(app, Work::Activation.credits(), context.moment());
-        taken.map_err(|wait| Refusal::too_many(Code::AppBurnCapReached, wait))?;
-        let made = self.made(slots, parties).await;
-        if !matches!(&made, Ok((_, true))) {
-            context.throttles.give_back(app, Work::Activation.credits());
+    async fn answer(&self) -> Result<Response, Refusal> {
+        let licensing = self.context.services.licensing();
+        let call_id = CallId::generate();
+        let made = serde_json::to_vec(&self.file(call_id).await?).expect("plain data");
+        let (license, device) = (self.license.license().id, self.credentials.device);
+        let license_id = license.as_u128().to_be_bytes();
+        let name: [&[u8]; 3] = [
+            b"authforge activate",
+            &license_id,
+            device.as_str().as_bytes(),
+        ];
+        let work = once::Work {
+            name: &name,
+            content: &[],
+            call_id,
+            prepared: &licensing.seal_answer(&name, &made),
+        };
+        let open = |sealed: &[u8]| {
+            let opened = licensing.open_answer(&name, sealed);
+            let made = opened.and_then(|text| serde_json::from_slice::<Made>(&text).ok());
+            made.ok_or_else(Refusal::unavailable)
+        };
+        let guard = match self.context.claim(&work).await? {
+            Claim::Done { answer, .. } => {
+                let made = open(&answer)?;
+                return Ok(self.shown(&made.text, made.id.as_u128(), true));
+            }
+            Claim::Run(guard) => guard,
+        };
+        match licensing.offline_file_of(license, device).await? {
+            Some(file) => self.repeat(&file, guard).await,
+            None => {
+                let made = open(guard.prepared.as_deref().unwrap_or_default())?;
+                self.make(&made, guard).await
+            }
         }
-        made.map(|(answer, _)| answer)
     }
 
-    /// Returns the answer, and whether it cost credits.
-    async fn made(&self, slots: u8, parties: &Parties) -> Result<(Response, bool), Refusal> {
-        let services = &self.context.services;
-        let held = parties.hold(services, self.app, Work::Activation, self.client.address);
-        let mut held = held.await?;
+    /// Keeps the file of a new device, binds the device, and records the cost.
+    async fn make(&self, made: &Made, guard: IdempotencyGuard) -> Result<Response, Refusal> {
+        let work = Work::Activation;
+        let paid = async {
+            let payment = self.context.pay(self.parties, self.app, work, self.client);
+            let payment = payment.await?;
+            self.keep(made).await?;
+            Ok(payment)
+        };
+        let payment = match paid.await {
+            Ok(payment) => payment,
+            Err(Unkept::Nothing(refusal)) => {
+                self.context.release(guard).await;
+                return Err(refusal);
+            }
+            Err(Unkept::Perhaps(refusal)) => return Err(refusal),
+        };
+        payment.record(made.id).await?;
+        self.context.services.licensing().finish_prepared(guard);
+        Ok(self.shown(&made.text, made.id.as_u128(), false))
+    }
+
+    /// Keeps the file and binds the device: both or neither.
+    async fn keep(&self, made: &Made) -> Result<(), Unkept> {
         let license = self.license.license();
+        let new = NewOfflineFile {
+            id: made.id.as_u128(),
+            license,
+            devices: vec![self.credentials.device.clone()],
+            issued_at: made.issued_at,
+            expires_at: None,
+            text: &made.text,
+        };
+        let device = ActivatingDevice {
+            id: self.credentials.device.clone(),
+            most: self.most.into(),
+            frees_others_once: self.app.terms.rebinds_once,
+        };
         let actor = Actor {
             who: Who::License(license.id),
             address: self.client.address,
         };
-        let acting = services.licensing().acting(actor);
-        let device = self.credentials.device;
-        let (binding, stored) = acting
-            .bind_device(license.id, device.clone(), self.app.terms.rebinds_once)
-            .await?;
-        if binding == Binding::Full {
-            return Err(Code::HwidMismatch.into());
-        }
-        let id = CallId::generate();
-        let now = services.spender().now();
-        let text = self.file(id, now).await?;
-        let new = NewOfflineFile {
-            id: id.as_u128(),
-            license: &stored,
-            activated_by: Some((device.clone(), slots.into())),
-            devices: vec![device.clone()],
-            issued_at: now,
-            expires_at: None,
-            text: &text,
-        };
-        match acting.keep_offline_file(new).await? {
-            OfflineActivation::Kept => {}
-            OfflineActivation::There(file) => {
-                return Ok((self.repeat(&file, parties).await?, false));
+        let acting = self.context.services.licensing().acting(actor);
+        let activated = acting.activate_offline(new, device).await;
+        // A store that did not answer may have kept it.
+        let activated = activated.map_err(|error| Unkept::Perhaps(error.into()))?;
+        match activated {
+            OfflineActivation::Kept(..) => Ok(()),
+            OfflineActivation::Full => {
+                Err(Unkept::Nothing(Code::OfflineActivationLimitReached.into()))
             }
-            OfflineActivation::Full => return Err(Code::OfflineActivationLimitReached.into()),
+            OfflineActivation::NoSlot => Err(Unkept::Nothing(Code::HwidMismatch.into())),
+            // By whoever took the claim over, since this one was thought dead: they pay.
+            OfflineActivation::There(_) => Err(Unkept::Perhaps(Refusal::unavailable())),
         }
-        held.set_call_id(id);
-        held.record().await.map_err(|_| Refusal::unavailable())?;
-        Ok((self.answer(&text, id.as_u128(), false), true))
     }
 
-    /// Returns the file that the device had made. It costs nothing, unless the gate died before it
-    /// noted the cost.
-    async fn repeat(&self, file: &OfflineFile, parties: &Parties) -> Result<Response, Refusal> {
-        /// The age beyond which the cost is noted for sure.
-        const SETTLED_US: i64 = 600_000_000;
+    /// Returns the file that the device had made. It costs nothing, unless the cost of it was not
+    /// noted: by whoever broke off between the two.
+    async fn repeat(
+        &self,
+        file: &OfflineFile,
+        guard: IdempotencyGuard,
+    ) -> Result<Response, Refusal> {
         let services = &self.context.services;
-        if services.now() < file.issued_at.plus_micros(SETTLED_US) {
-            let id = CallId::from_u128(file.id);
-            let recorded = services.recorded_call(file.license_id, id, file.issued_at);
-            let recorded = recorded.await;
-            let recorded =
-                recorded.map_err(|fault| Refusal::of_fault(&fault, Code::SystemError))?;
-            if recorded.is_none() {
-                let held = parties.hold(services, self.app, Work::Activation, self.client.address);
-                let mut held = held.await?;
-                held.set_call_id(id);
-                held.record().await.map_err(|_| Refusal::unavailable())?;
+        let licensing = services.licensing();
+        let begun = guard.broken_off.filter(|_| guard.reference == file.id);
+        match begun {
+            Some(since) => {
+                let id = CallId::from_u128(file.id);
+                let recorded = services.recorded_call(file.license_id, id, since).await;
+                let recorded =
+                    recorded.map_err(|fault| Refusal::of_fault(&fault, Code::SystemError))?;
+                if recorded.is_none() {
+                    let (work, client) = (Work::Activation, self.client);
+                    let payment = self.context.pay(self.parties, self.app, work, client);
+                    payment.await?.record(id).await?;
+                }
+                licensing.finish_prepared(guard);
             }
+            None => self.context.release(guard).await,
         }
-        let text = services.licensing().offline_file_text(file);
+        let text = licensing.offline_file_text(file);
         let text = text.ok_or_else(Refusal::unavailable)?;
-        Ok(self.answer(&text, file.id, true))
+        Ok(self.shown(&text, file.id, true))
     }
 
-    /// Returns the text of the file.
-    async fn file(&self, id: CallId, now: model::Timestamp) -> Result<String, Refusal> {
+    /// Returns the file.
+    async fn file(&self, id: CallId) -> Result<Made, Refusal> {
+        let now = self.context.services.spender().now();
         let keys = self.context.services.api().signing.app_keys(&self.app.app);
         let keys = keys.await?;
         let spec = &self.license.license().spec;
@@ -165,7 +234,11 @@ impl Activation<'_> {
             license_variables: &spec.variables,
             app_variables: &self.app.settings.variables,
         };
-        Ok(license_file(&document, keys.signer(now)))
+        Ok(Made {
+            id,
+            issued_at: now,
+            text: license_file(&document, keys.signer(now)),
+        })
     }
 
     /// Returns the license key with its dashes.
@@ -175,7 +248,8 @@ impl Activation<'_> {
         dashed.map_or_else(|| text.to_owned(), |key| key.expose().to_owned())
     }
 
-    fn answer(&self, file: &str, id: u128, replay: bool) -> Response {
+    /// Returns the answer that shows a file.
+    fn shown(&self, file: &str, id: u128, replay: bool) -> Response {
         let body = json!({
             "status": "success",
             "file": file,

@@ -108,6 +108,11 @@ impl Refusal {
         }
     }
 
+    /// Returns whether it is about what work costs, not about who asks for it.
+    pub(super) const fn is_of_credits(&self) -> bool {
+        matches!(self.code, Code::NoCredits | Code::AppBurnCapReached)
+    }
+
     /// Returns the refusal of something that the gate cannot find out now.
     pub(super) fn unavailable() -> Self {
         Self::of_fault(&Fault::Unavailable, Code::SystemError)

@@ -37,8 +37,11 @@ pub(super) async fn heartbeat(
     let license = context.license_of(&session).await?;
     context.is_bound(&license, &asked.hwid).await?;
     let number = context.beats.count(id, session.beats);
+    let request_id = CallId::generate();
     if Heartbeats::costs(number)
-        && let Err(refusal) = context.pay(&client, &app, license.clone()).await
+        && let Err(refusal) = context
+            .pay_for_heartbeats(&client, &app, license.clone(), request_id)
+            .await
     {
         context.beats.take_back(id, number);
         return Err(refusal);
@@ -51,7 +54,7 @@ pub(super) async fn heartbeat(
         beats: number,
         devices: license.devices().len(),
         nonce: &asked.nonce,
-        request_id: CallId::generate(),
+        request_id,
         now: context.services.spender().now(),
     };
     Ok(Json(context.session(&new).await?))
@@ -127,30 +130,15 @@ impl Context {
     }
 
     /// Pays for a heartbeat.
-    async fn pay(
+    async fn pay_for_heartbeats(
         &self,
         client: &Client,
         app: &SoftwareApp,
         license: Arc<CachedLicense>,
+        request_id: CallId,
     ) -> Result<(), Refusal> {
-        let taken = self
-            .throttles
-            .credits(app, Work::Heartbeats.credits(), self.moment());
-        taken.map_err(|wait| Refusal::too_many(Code::AppBurnCapReached, wait))?;
-        let services = &self.services;
-        let paid = async {
-            let parties = Parties::of(services, license).await?;
-            let held = parties
-                .hold(services, app, Work::Heartbeats, client.address)
-                .await?;
-            let recorded = held.record().await;
-            recorded.map_err(|_| Refusal::unavailable())?;
-            Ok(())
-        };
-        let paid: Result<(), Refusal> = paid.await;
-        if paid.is_err() {
-            self.throttles.give_back(app, Work::Heartbeats.credits());
-        }
-        paid
+        let parties = Parties::of(&self.services, license).await?;
+        let payment = self.pay(&parties, app, Work::Heartbeats, client).await?;
+        payment.record(request_id).await
     }
 }

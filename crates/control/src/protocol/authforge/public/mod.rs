@@ -6,6 +6,8 @@ mod answer;
 mod body;
 mod context;
 mod heartbeat;
+mod once;
+mod payment;
 mod self_ban;
 mod session;
 mod throttles;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::{SoftwareApp, Throttle};
+use licensing::{SoftwareApp, Taken, Throttle};
 use model::{Address, LicenseId, Moment};
 
 /// The throttles of the protocol. Cheap to clone: all clones are one.
@@ -17,6 +17,14 @@ struct Counts {
     by_address: Throttle,
     heartbeats: Throttle,
     credits: Throttle,
+}
+
+/// Credits that are taken of a burn cap. Dropped, they are given back.
+#[derive(Debug)]
+#[must_use = "they are used up or given back"]
+pub(super) struct TakenCredits<'a> {
+    throttle: &'a Throttle,
+    taken: Option<Taken>,
 }
 
 impl Default for Throttles {
@@ -95,19 +103,27 @@ impl Throttles {
         app: &SoftwareApp,
         credits: u64,
         now: Moment,
-    ) -> Result<(), Duration> {
-        let Some(limit) = app.terms.burn_cap else {
-            return Ok(());
+    ) -> Result<TakenCredits<'_>, Duration> {
+        let throttle = &self.0.credits;
+        let taken = match app.terms.burn_cap {
+            Some(limit) => Some(throttle.take_many(app.id.as_u128(), credits, limit, now)?),
+            None => None,
         };
-        self.0
-            .credits
-            .take_many(app.id.as_u128(), credits, limit, now)
+        Ok(TakenCredits { throttle, taken })
     }
+}
 
-    /// Gives credits back that were not used.
-    pub(super) fn give_back(&self, app: &SoftwareApp, credits: u64) {
-        if app.terms.burn_cap.is_some() {
-            self.0.credits.give_back(app.id.as_u128(), credits);
+impl TakenCredits<'_> {
+    /// Leaves them taken: they are used.
+    pub(super) fn use_up(mut self) {
+        self.taken = None;
+    }
+}
+
+impl Drop for TakenCredits<'_> {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.throttle.give_back(taken);
         }
     }
 }

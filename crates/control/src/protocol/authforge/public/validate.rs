@@ -11,26 +11,24 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use gate::Held;
-use licensing::{CachedLicense, Idempotency, IdempotencyGuard, IdempotentRequest, SoftwareApp};
+use licensing::{CachedLicense, IdempotencyGuard, SoftwareApp};
 use model::{Actor, CallId, DeviceId, Timestamp, Who};
 use sha2::{Digest, Sha256};
-use store::{Binding, ClaimKind};
+use store::Binding;
 
 use super::answer::{Code, Refusal, json};
 use super::body::Validate;
 use super::context::Context;
+use super::once::{self, Claim};
+use super::payment::Payment;
 use super::session::NewSession;
 use crate::http::body::parse;
 use crate::http::client::Client;
-use crate::protocol::authforge::credits::{NotPaid, Parties, Work};
+use crate::protocol::authforge::credits::{Parties, Work};
 
-/// The time for which a nonce is remembered.
-const REMEMBERED: Duration = Duration::from_secs(600);
 /// The time within which the same request gets the same answer.
 const REPEATABLE: Duration = Duration::from_secs(60);
-/// The longest time that a request waits for the same one that is under way.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
 /// A validation whose license may be used.
 struct Validation<'a> {
     context: &'a Context,
@@ -42,14 +40,6 @@ struct Validation<'a> {
     ttl: u32,
     /// The SHA-256 of the body.
     content: [u8; 32],
-}
-
-/// The result of the claim of a nonce.
-enum Claim {
-    /// The work is to be done, under this claim.
-    Run(IdempotencyGuard),
-    /// It was done before, with this answer.
-    Repeat(Response),
 }
 
 /// Validates a license.
@@ -74,28 +64,11 @@ pub(super) async fn validate(
         ttl: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
         content: Sha256::digest(&body).into(),
     };
-    if let Err(wait) = context
-        .throttles
-        .credits(&app, Work::Validation.credits(), context.moment())
-    {
-        let refusal = Refusal::too_many(Code::AppBurnCapReached, wait);
-        return validation
-            .answer(Err(refusal))
-            .await
-            .map(|(answer, _)| answer);
+    let paid = context.pay(&parties, &app, Work::Validation, &client).await;
+    match paid {
+        Err(refusal) if !refusal.is_of_credits() => Err(refusal),
+        paid => validation.answer(paid).await,
     }
-    let held = parties.hold(&context.services, &app, Work::Validation, client.address);
-    let answered = match held.await {
-        Ok(held) => validation.answer(Ok(held)).await,
-        Err(NotPaid::NoCredits) => validation.answer(Err(Code::NoCredits.into())).await,
-        Err(reason) => Err(reason.into()),
-    };
-    if !matches!(&answered, Ok((_, true))) {
-        context
-            .throttles
-            .give_back(&app, Work::Validation.credits());
-    }
-    answered.map(|(answer, _)| answer)
 }
 
 /// Returns the time that a number of seconds stands for; negative ones stand for none.
@@ -105,14 +78,18 @@ fn duration(seconds: f64) -> Duration {
 
 impl Validation<'_> {
     /// Does the work for which credits are held, once for the nonce, or says why none are: what was
-    /// done before costs nothing, even if nothing is left to pay with. Returns the answer, and
-    /// whether the credits were used.
-    async fn answer(&self, held: Result<Held<'_>, Refusal>) -> Result<(Response, bool), Refusal> {
+    /// done before costs nothing, even if nothing is left to pay with.
+    async fn answer(&self, paid: Result<Payment<'_>, Refusal>) -> Result<Response, Refusal> {
         let call_id = CallId::generate();
-        let prepared = self.prepare(call_id).await?;
-        match self.claim(call_id, &prepared).await? {
-            Claim::Repeat(answer) => Ok((answer, false)),
-            Claim::Run(guard) => self.work(held, guard).await,
+        let work = once::Work {
+            name: &self.name(),
+            content: &self.content,
+            call_id,
+            prepared: &self.prepare(call_id).await?,
+        };
+        match self.context.claim(&work).await? {
+            Claim::Done { answer, claimed_at } => self.repeat(&answer, claimed_at),
+            Claim::Run(guard) => self.work(paid, guard).await,
         }
     }
 
@@ -142,37 +119,6 @@ impl Validation<'_> {
         Ok(licensing.seal_answer(&self.seal_name(), &text))
     }
 
-    /// Claims the nonce for this body. Waits for the same request where it is under way.
-    async fn claim(&self, call_id: CallId, prepared: &[u8]) -> Result<Claim, Refusal> {
-        const PAUSE: Duration = Duration::from_millis(25);
-        let services = &self.context.services;
-        let dead = services.api().ledger.earlier_starts();
-        let name = self.name();
-        let request = IdempotentRequest {
-            kind: ClaimKind::Nonce,
-            name: &name,
-            content: &[&self.content],
-            reference: call_id.as_u128(),
-            prepared: Some(prepared),
-            lifetime: REMEMBERED,
-            dead: &dead,
-        };
-        let begun = tokio::time::Instant::now();
-        loop {
-            match services.licensing().once(&request).await? {
-                Idempotency::Run(guard) => return Ok(Claim::Run(guard)),
-                Idempotency::Replay { answer, claimed_at } => {
-                    return Ok(Claim::Repeat(self.repeat(&answer, claimed_at)?));
-                }
-                Idempotency::Conflict => return Err(Code::ReplayDetected.into()),
-                Idempotency::InProgress if begun.elapsed() >= LONGEST_WAIT => {
-                    return Err(Refusal::unavailable());
-                }
-                Idempotency::InProgress => tokio::time::sleep(PAUSE).await,
-            }
-        }
-    }
-
     /// Returns the answer of the same request before, if it is not too old.
     fn repeat(&self, sealed: &[u8], claimed_at: Timestamp) -> Result<Response, Refusal> {
         let services = &self.context.services;
@@ -187,9 +133,9 @@ impl Validation<'_> {
     /// Binds the device and records the validation.
     async fn work(
         &self,
-        held: Result<Held<'_>, Refusal>,
+        paid: Result<Payment<'_>, Refusal>,
         guard: IdempotencyGuard,
-    ) -> Result<(Response, bool), Refusal> {
+    ) -> Result<Response, Refusal> {
         let services = &self.context.services;
         let (licensing, license) = (services.licensing(), self.license.license());
         let call_id = CallId::from_u128(guard.reference);
@@ -201,29 +147,26 @@ impl Validation<'_> {
             if recorded.is_some() {
                 let answer = self.repeat(&sealed, since);
                 licensing.finish_prepared(guard);
-                return answer.map(|answer| (answer, false));
+                return answer;
             }
         }
-        let held = match held {
-            Ok(held) => self.bind().await.map(|()| held),
+        let paid = match paid {
+            Ok(payment) => self.bind().await.map(|()| payment),
             refused => refused,
         };
-        let mut held = match held {
-            Ok(held) => held,
+        let payment = match paid {
+            Ok(payment) => payment,
             Err(refusal) => {
-                if let Err(error) = licensing.release_once(guard).await {
-                    tracing::warn!(%error, "a nonce stays taken although nothing was done");
-                }
+                self.context.release(guard).await;
                 return Err(refusal);
             }
         };
-        held.set_call_id(call_id);
         // A journal that failed may have kept the record: then the next try finds it.
-        held.record().await.map_err(|_| Refusal::unavailable())?;
+        payment.record(call_id).await?;
         licensing.finish_prepared(guard);
         let opened = licensing.open_answer(&self.seal_name(), &sealed);
         let text = opened.ok_or_else(Refusal::unavailable)?;
-        Ok((json(StatusCode::OK, text), true))
+        Ok(json(StatusCode::OK, text))
     }
 
     /// Binds the device, where the license counts devices and does not know it.
