@@ -63,6 +63,31 @@ async fn an_account_has_no_wallet_until_it_is_credited_and_neither_is_looked_up_
     assert_eq!(left(&world).await, Some(0));
 }
 
+/// Whoever made a change is told so, even if the store fails right after it.
+#[tokio::test]
+async fn a_change_that_was_made_is_answered_without_another_look_at_the_store() {
+    let world = World::new().await;
+    FaultyStore::set(&world.store.unreadable, true);
+    assert_eq!(adjust(&world, Credit(5)).await, (5, 5), "the wallet begins");
+    assert_eq!(adjust(&world, Credit(5)).await, (5, 10));
+    assert_eq!(adjust(&world, Debit(20)).await, (10, 0));
+    let empty = World::new().await;
+    FaultyStore::set(&empty.store.unreadable, true);
+    assert_eq!(adjust(&empty, Debit(3)).await, (0, 0));
+    assert_eq!(adjust(&empty, Credit(4)).await, (4, 4));
+    let entry = wallet(&empty).await.unwrap();
+    assert_eq!(empty.passes(&entry).await.0, 4);
+    // What this gate leased and did not use is left, as it is where the balance is shown.
+    let holding = World::new().await;
+    adjust(&holding, Credit(100)).await;
+    let entry = wallet(&holding).await.unwrap();
+    let taken = entry.acquire(&holding.ask(1)).await.unwrap();
+    entry.settle(taken, 1);
+    let shown = adjust(&holding, Credit(10)).await;
+    assert_eq!(Some(shown.1), left(&holding).await);
+    assert_eq!(shown, (10, 109));
+}
+
 #[tokio::test]
 async fn a_credit_is_in_force_here_at_once_and_on_other_gates_with_their_next_reading() {
     let here = World::new().await;

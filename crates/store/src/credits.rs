@@ -10,7 +10,7 @@ use model::{License, LicenseId, Timestamp};
 
 use crate::audit::AuditEntries;
 use crate::error::Error;
-use crate::licenses::{ChangeNumber, StoredLicense};
+use crate::licenses::StoredLicense;
 use crate::quota::Balance;
 
 /// A change by hand of what is left of a balance.
@@ -51,13 +51,13 @@ pub trait CreditStore: Send + Sync + 'static {
     ) -> Result<Option<Adjusted>, Error>;
 
     /// Keeps the wallet of the account that `wallet` names, if that has none yet, and notes its id
-    /// with the account. Returns the number of the change; `None`: there is no such account, or it
-    /// has a wallet.
+    /// with the account. Returns it as it is kept, with nothing spent of it; `None`: there is no
+    /// such account, or it has a wallet.
     async fn create_wallet(
         &self,
         wallet: License,
         entries: AuditEntries<()>,
-    ) -> Result<Option<ChangeNumber>, Error>;
+    ) -> Result<Option<StoredLicense>, Error>;
 }
 
 impl Adjustment {

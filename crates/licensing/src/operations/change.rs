@@ -7,7 +7,7 @@ use model::{
     LicenseUpdate, Limits, Timestamp,
 };
 use serde_json::{Value, json};
-use store::{AuditEntries, Changed, LicenseChange, LicenseFilter, StoredLicense};
+use store::{AuditEntries, Balance, Changed, LicenseChange, LicenseFilter, StoredLicense};
 
 use super::acting::AuditedLicensing;
 use super::issue::{Issued, KeySource, Minted};
@@ -31,6 +31,24 @@ pub struct BalanceView {
     pub epoch: u32,
     /// The time of the next refill; `None`: there is none.
     pub next_refill_at: Option<Timestamp>,
+}
+
+impl BalanceView {
+    /// Returns the view of the store's balance by a gate that holds unused units of an epoch.
+    pub(super) fn of(balance: &Balance, held: Option<(u32, u64)>) -> Self {
+        let unused = match held {
+            Some((epoch, units)) if epoch == balance.epoch => units.min(balance.leased),
+            _ => 0,
+        };
+        let taken = (balance.spent + balance.leased).saturating_sub(unused);
+        Self {
+            granted: balance.granted,
+            remaining: balance.granted.saturating_sub(taken),
+            taken,
+            epoch: balance.epoch,
+            next_refill_at: balance.next_refill_at,
+        }
+    }
 }
 
 /// Returns the change of the limits that an update makes; `None`: it makes none. The units that are
@@ -416,18 +434,7 @@ impl Licensing {
             self.license(id).await?;
             return Ok(None);
         };
-        let unused = match held {
-            Some((epoch, units)) if epoch == balance.epoch => units.min(balance.leased),
-            _ => 0,
-        };
-        let taken = (balance.spent + balance.leased).saturating_sub(unused);
-        Ok(Some(BalanceView {
-            granted: balance.granted,
-            remaining: balance.granted.saturating_sub(taken),
-            taken,
-            epoch: balance.epoch,
-            next_refill_at: balance.next_refill_at,
-        }))
+        Ok(Some(BalanceView::of(&balance, held)))
     }
 
     /// Returns a further credential of a license. A generated one of an API key has the form of API

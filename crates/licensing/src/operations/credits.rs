@@ -4,7 +4,7 @@ use model::{
     AccountName, AppName, License, LicenseId, LicenseSpec, LicenseStatus, Limits, MAX_SAFE_INTEGER,
 };
 use serde_json::{Value, json};
-use store::{Account, Adjustment, AuditEntries};
+use store::{Account, Adjustment, AuditEntries, Balance};
 
 use super::acting::AuditedLicensing;
 use super::change::BalanceView;
@@ -114,13 +114,20 @@ impl AuditedLicensing {
                 ..LicenseSpec::default()
             },
         };
-        let id = wallet.id;
         let credits = self.store.credits()?;
-        if credits.create_wallet(wallet, note).await?.is_none() {
+        let Some(wallet) = credits.create_wallet(wallet, note).await? else {
             return Ok(None);
-        }
-        self.changes.note_own(&self.license(id).await?, None);
-        self.adjusted(id, units).await.map(Some)
+        };
+        self.changes.note_own(&wallet, None);
+        let balance = Balance {
+            granted: remaining,
+            spent: 0,
+            leased: 0,
+            epoch: 0,
+            next_refill_at: None,
+        };
+        let balance = BalanceView::of(&balance, None);
+        Ok(Some(AdjustedBalance { units, balance }))
     }
 
     async fn adjust(
@@ -129,11 +136,15 @@ impl AuditedLicensing {
         by: Adjustment,
         note: AuditEntries<()>,
     ) -> Result<AdjustedBalance, Error> {
-        if let (Adjustment::Debit(_), Some(state)) = (by, self.cache.state(id)) {
-            // What this gate leased ahead and did not use is free, too.
-            state.let_go();
-            self.queues.leases.settled(&state).await;
+        let state = self.cache.state(id);
+        if let Some(state) = &state {
+            if let Adjustment::Debit(_) = by {
+                // What this gate leased ahead and did not use is free, too.
+                state.let_go();
+            }
+            self.queues.leases.settled(state).await;
         }
+        let held = state.and_then(|state| state.meter().leased_units());
         let credits = self.store.credits()?;
         let adjusted = credits
             .adjust_balance(id, by, self.clock.now(), note)
@@ -143,13 +154,11 @@ impl AuditedLicensing {
             return Err(Error::UnitsNotCounted(id));
         };
         self.changes.note_own(&adjusted.license, None);
-        self.adjusted(id, adjusted.units).await
-    }
-
-    async fn adjusted(&self, id: LicenseId, units: u64) -> Result<AdjustedBalance, Error> {
-        let balance = self.balance(id).await?;
-        let balance = balance.ok_or(Error::UnitsNotCounted(id))?;
-        Ok(AdjustedBalance { units, balance })
+        // By what came with the change: a store that does not answer from now on undoes nothing.
+        Ok(AdjustedBalance {
+            units: adjusted.units,
+            balance: BalanceView::of(&adjusted.balance, held),
+        })
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct FaultyStore {
     inner: Arc<SqliteStore>,
     /// Every method fails.
     pub(crate) dead: AtomicBool,
+    /// No balance can be read.
+    pub(crate) unreadable: AtomicBool,
     /// No change is seen that was not seen before.
     pub(crate) blind: AtomicBool,
     /// The last change that was seen.
@@ -70,6 +72,7 @@ impl FaultyStore {
         Self {
             inner,
             dead: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
             blind: AtomicBool::new(false),
             shown: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
@@ -204,11 +207,21 @@ delegate!(LicenseStore {
 
 delegate!(QuotaStore {
     fn give_back(instance: InstanceId, units: Vec<(LeaseKey, u64)>) -> ();
-    fn balance(license_id: LicenseId, now: Timestamp) -> Option<Balance>;
     fn settle_instance(instance: InstanceId) -> ();
 } {
     fn credits(&self) -> Result<&dyn CreditStore, Error> {
         QuotaStore::credits(self.alive()?)
+    }
+
+    async fn balance(
+        &self,
+        license_id: LicenseId,
+        now: Timestamp,
+    ) -> Result<Option<Balance>, Error> {
+        if self.unreadable.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("no balance is read".to_owned()));
+        }
+        self.alive()?.balance(license_id, now).await
     }
 
     async fn lease(

@@ -10,7 +10,7 @@ use super::{PostgresStore, backend_error::BackendError};
 use crate::audit::AuditEntries;
 use crate::credits::{Adjusted, Adjustment, CreditStore};
 use crate::error::Error;
-use crate::licenses::ChangeNumber;
+use crate::licenses::StoredLicense;
 use crate::sql::audit::add_entries;
 use crate::sql::credits::{add_to_sums, create_wallet, number_change};
 use crate::sql::license_changes::lock;
@@ -44,7 +44,7 @@ impl CreditStore for PostgresStore {
         &self,
         wallet: License,
         entries: AuditEntries<()>,
-    ) -> Result<Option<ChangeNumber>, Error> {
+    ) -> Result<Option<StoredLicense>, Error> {
         create_wallet(self, wallet, entries).await
     }
 }

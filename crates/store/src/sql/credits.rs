@@ -9,7 +9,7 @@ use super::{Backend, BackendError, Kind, Outcome, Part, Sql, Twins, count, sql, 
 use crate::audit::AuditEntries;
 use crate::credits::Adjustment;
 use crate::error::Error;
-use crate::licenses::{ChangeNumber, NewLicense, StoredLicense};
+use crate::licenses::{NewLicense, StoredLicense};
 use crate::rules::numbers::LICENSE_REVOKED;
 
 /// Adds a change by hand to the sums of a license, which become at least those that its balance has
@@ -50,7 +50,7 @@ pub(crate) async fn create_wallet<B: Backend>(
     store: &B,
     wallet: License,
     entries: AuditEntries<()>,
-) -> Result<Option<ChangeNumber>, Error> {
+) -> Result<Option<StoredLicense>, Error> {
     let new = NewLicense {
         license: wallet,
         credentials: Vec::new(),
@@ -58,7 +58,7 @@ pub(crate) async fn create_wallet<B: Backend>(
     };
     let asked = ([new], entries);
     let kind = Kind::Transaction;
-    let number = store
+    let kept = store
         .run(Part::Licenses, kind, asked, |sql, (new, entries)| {
             Box::pin(async move {
                 let license = &new[0].license;
@@ -68,14 +68,15 @@ pub(crate) async fn create_wallet<B: Backend>(
                 if sql.execute(statement, &values).await? == 0 {
                     return Ok(None);
                 }
-                let number = sql.create_licenses(new).await?;
+                sql.create_licenses(new).await?;
+                let kept = get(sql, license.id).await?;
                 add_entries(sql, entries, &()).await?;
-                Ok(Some(number))
+                Ok(kept)
             })
         })
         .await?;
-    if let Some(number) = number {
-        store.after_changes(number, 1).await;
+    if let Some(kept) = &kept {
+        store.after_changes(kept.version, 1).await;
     }
-    Ok(number)
+    Ok(kept)
 }

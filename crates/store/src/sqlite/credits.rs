@@ -9,7 +9,7 @@ use super::{LedgerSession, SqliteStore, balances};
 use crate::audit::AuditEntries;
 use crate::credits::{Adjusted, Adjustment, CreditStore};
 use crate::error::Error;
-use crate::licenses::ChangeNumber;
+use crate::licenses::StoredLicense;
 use crate::quota::Balance;
 use crate::rules::refill::BalanceRow;
 use crate::sql::audit::add_entries;
@@ -28,7 +28,7 @@ impl CreditStore for SqliteStore {
         // One change by hand at a time, so that what the debits of a balance took between the two
         // steps is what this one took.
         let _turn = self.adjusting.lock().await;
-        let Some((before, _)) = self.refresh_balance(id, now).await? else {
+        let Some((before, balance)) = self.refresh_balance(id, now).await? else {
             return Ok(None);
         };
         let asked = (id, by, before, entries);
@@ -49,23 +49,24 @@ impl CreditStore for SqliteStore {
         let Some(license) = noted else {
             return Ok(None);
         };
+        // Nothing, if the units are not counted any more since the change was written down.
         let refreshed = self.refresh_balance(id, now).await?;
-        let adjusted = |(after, balance): (BalanceRow, Balance)| Adjusted {
+        let (after, balance) = refreshed.unwrap_or((before, balance));
+        Ok(Some(Adjusted {
             license,
             units: match by {
                 Adjustment::Credit(units) => units,
                 Adjustment::Debit(_) => after.debits_taken - before.debits_taken,
             },
             balance,
-        };
-        Ok(refreshed.map(adjusted))
+        }))
     }
 
     async fn create_wallet(
         &self,
         wallet: License,
         entries: AuditEntries<()>,
-    ) -> Result<Option<ChangeNumber>, Error> {
+    ) -> Result<Option<StoredLicense>, Error> {
         create_wallet(self, wallet, entries).await
     }
 }
