@@ -10,8 +10,8 @@ use model::{
 };
 use serde_json::json;
 use store::{
-    ApiKeyChange, AuditEntries, DeliveryFilter, Error, LicenseChange, NewApiKey, NewLicense,
-    RollupBatch, Spent, Store, Watched,
+    Adjustment, ApiKeyChange, AuditEntries, DeliveryFilter, Error, LicenseChange, NewApiKey,
+    NewLicense, RollupBatch, Spent, Store, Watched,
 };
 
 use crate::StoreFactory;
@@ -322,6 +322,71 @@ pub async fn each_threshold_of_a_quota_is_told_once_in_an_epoch<F: StoreFactory>
     let mut seen: Vec<_> = all[begun..].iter().map(|event| event.kind).collect();
     seen.sort();
     assert_eq!(seen, [EventType::QuotaLow, EventType::QuotaExhausted]);
+}
+
+/// Units that are granted within an epoch, by credits or by a refill that adds, have the thresholds
+/// told again when they go to their end: once, of all gates together.
+pub async fn a_grant_within_an_epoch_has_the_thresholds_of_its_quota_told_again<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut only_quota = new_webhook();
+    only_quota.webhook.events = vec![EventType::QuotaLow, EventType::QuotaExhausted];
+    let webhook = keep(&store, only_quota).await;
+    let new = new_license(units(100, Some("100/1d,add")));
+    let id = new.license.id;
+    create(&store, vec![new]).await;
+    let gates: Vec<_> = (0..4).map(|_| InstanceId::generate()).collect();
+    let spend = |gate: usize, from, units| RollupBatch {
+        watched: vec![watched(id)],
+        ..batch(gates[gate], from, vec![spent_units(id, 0, units)])
+    };
+    let seen = async |store: &Arc<dyn Store>| {
+        let all = told(store, webhook).await;
+        let told = all
+            .iter()
+            .map(|event| (event.kind, event.data["spent"].as_u64()));
+        told.collect::<Vec<_>>()
+    };
+    lease(&*store, gates[0], id, 100, hours(0)).await;
+    roll_up(&store, spend(0, 0, 100)).await;
+    let mut all = vec![
+        (EventType::QuotaLow, Some(100)),
+        (EventType::QuotaExhausted, Some(100)),
+    ];
+    assert_eq!(seen(&store).await, all);
+
+    let credits = store.credits().expect("this store can");
+    let by = Adjustment::Credit(50);
+    let credited = credits.adjust_balance(id, by, hours(1), AuditEntries::none());
+    credited.await.expect("answers").expect("it is counted");
+    lease(&*store, gates[0], id, 50, hours(1)).await;
+    roll_up(&store, spend(0, 1, 39)).await;
+    assert_eq!(seen(&store).await, all, "39 of 50");
+    roll_up(&store, spend(0, 2, 1)).await;
+    all.push((EventType::QuotaLow, Some(140)));
+    assert_eq!(seen(&store).await, all);
+    // What was told is known after a new start, too.
+    drop(store);
+    let store = place.open().await;
+    roll_up(&store, spend(0, 3, 9)).await;
+    assert_eq!(seen(&store).await, all);
+    roll_up(&store, spend(0, 4, 1)).await;
+    all.push((EventType::QuotaExhausted, Some(150)));
+    assert_eq!(seen(&store).await, all);
+
+    // The refill of the next day, used up from all gates at once.
+    for gate in &gates {
+        lease(&*store, *gate, id, 25, hours(24)).await;
+    }
+    let mut rolling = tokio::task::JoinSet::new();
+    for (gate, from) in [(0, 5), (1, 0), (2, 0), (3, 0)] {
+        let (store, batch) = (Arc::clone(&store), spend(gate, from, 25));
+        rolling.spawn(async move { store.roll_up(batch).await.expect("rolled up") });
+    }
+    rolling.join_all().await;
+    all.push((EventType::QuotaLow, Some(250)));
+    all.push((EventType::QuotaExhausted, Some(250)));
+    assert_eq!(seen(&store).await, all);
 }
 
 /// The end of a license is told 7 days ahead, 1 day ahead and when it has come, once each, however

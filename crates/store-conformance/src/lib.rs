@@ -287,6 +287,7 @@ macro_rules! instantiate_webhook_conformance {
                 an_import_is_told_wholly,
                 the_first_use_of_a_license_is_told_once,
                 each_threshold_of_a_quota_is_told_once_in_an_epoch,
+                a_grant_within_an_epoch_has_the_thresholds_of_its_quota_told_again,
                 the_end_of_a_license_is_told_ahead_and_once,
             }
         );

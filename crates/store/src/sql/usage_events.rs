@@ -1,6 +1,6 @@
 //! The events of a roll-up: those of its records, first uses, and quotas that go to their end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use model::{Event, EventId, EventType, LicenseId};
@@ -9,10 +9,10 @@ use serde_json::{Value as Json, json};
 use super::first_use::{self, UsedLicenses};
 use super::license_rows::ids_of;
 use super::webhooks::outbox::write_of_ledger;
-use super::{Engine, Outcome, Row, Sql, Value, sql, values};
+use super::{Engine, Outcome, Row, Sql, Value, count, sql, values};
 use crate::error::Error;
 use crate::ledger::{RollupBatch, Watched};
-use crate::rules::quota_notice::{Noted, Quota, level, thresholds};
+use crate::rules::quota_notice::{Noted, Quota, thresholds};
 
 /// The part of a batch that events are made of.
 #[derive(Clone, Debug, Default)]
@@ -21,15 +21,27 @@ pub(crate) struct UsageEvents {
     pub(crate) used: Vec<LicenseId>,
     events: Vec<Event>,
     watched: Vec<Watched>,
+    /// The units that watched licenses spent, by epoch.
+    spent: HashMap<(LicenseId, i64), u64>,
 }
 
 impl UsageEvents {
     /// Takes this part out of a batch.
     pub(crate) fn of(batch: &mut RollupBatch, used: &UsedLicenses) -> Self {
+        let watched = mem::take(&mut batch.watched);
+        let told = watched.iter().filter(|watched| watched.quota);
+        let told: HashSet<_> = told.map(|watched| watched.license_id).collect();
+        let spent = batch.spent.iter();
+        let spent = spent.filter(|spent| told.contains(&spent.license_id));
+        let by_epoch = spent.flat_map(|spent| {
+            let of_license = |(epoch, units)| ((spent.license_id, i64::from(epoch)), units);
+            spent.units.iter().copied().map(of_license)
+        });
         Self {
             used: used.perhaps_new(&batch.rows),
             events: mem::take(&mut batch.events),
-            watched: mem::take(&mut batch.watched),
+            spent: by_epoch.collect(),
+            watched,
         }
     }
 
@@ -56,13 +68,15 @@ impl UsageEvents {
         let licenses = ids_of(&watched.keys().copied().collect::<Vec<_>>());
         lock(sql, &licenses).await?;
         let mut events = Vec::new();
-        for (license, quota, noted) in quotas(sql, &licenses).await? {
+        for (license, mut quota, noted) in quotas(sql, &licenses).await? {
             let Some(watched) = watched.get(&license) else {
                 continue;
             };
-            let told = thresholds(quota, noted);
-            if let Some(last) = told.last() {
-                note(sql, license, quota.epoch, level(*last)).await?;
+            let new = self.spent.get(&(license, quota.epoch));
+            quota.new = new.copied().unwrap_or_default();
+            let (told, now) = thresholds(quota, noted);
+            if noted != Some(now) {
+                note(sql, license, now).await?;
             }
             let told = told.iter();
             events.extend(told.map(|kind| event(watched, *kind, Some(quota))));
@@ -115,22 +129,28 @@ async fn quotas<S: Sql>(
 ) -> Outcome<Vec<(LicenseId, Quota, Option<Noted>)>, S> {
     let statement = sql!(
         "SELECT b.license, b.epoch, b.granted, least(b.settled + coalesce(sum(l.spent), 0), 9223372036854775807)::bigint,
-        n.epoch, n.level
+        n.epoch, n.level, n.granted, n.base
         FROM balances b LEFT JOIN leases l ON l.license = b.license AND l.counter = 0 AND l.period = b.epoch
         LEFT JOIN quota_noted n ON n.license = b.license
-        WHERE b.license = ANY ($1::uuid[]) GROUP BY b.license, b.epoch, b.granted, b.settled, n.epoch, n.level
-        ORDER BY b.license"
+        WHERE b.license = ANY ($1::uuid[]) GROUP BY b.license, b.epoch, b.granted, b.settled, n.epoch, n.level,
+        n.granted, n.base ORDER BY b.license"
     );
     let read = |row: &Row| {
         let quota = Quota {
             epoch: row.get(1)?,
             granted: row.count(2)?,
             spent: row.count(3)?,
+            new: 0,
         };
         let noted = match row.get::<Option<i64>>(4)? {
             Some(epoch) => Some(Noted {
                 epoch,
                 level: row.word(5, Some)?,
+                granted: row
+                    .get::<Option<i64>>(6)?
+                    .map(|_| row.count(6))
+                    .transpose()?,
+                base: row.count(7)?,
             }),
             None => None,
         };
@@ -140,11 +160,18 @@ async fn quotas<S: Sql>(
     Ok(found.iter().map(read).collect::<Result<_, Error>>()?)
 }
 
-async fn note<S: Sql>(sql: &S, license: LicenseId, epoch: i64, level: u8) -> Outcome<(), S> {
+async fn note<S: Sql>(sql: &S, license: LicenseId, noted: Noted) -> Outcome<(), S> {
     let statement = sql!(
-        "INSERT INTO quota_noted (license, epoch, level) VALUES ($1, $2, $3)
-        ON CONFLICT (license) DO UPDATE SET epoch = excluded.epoch, level = excluded.level"
+        "INSERT INTO quota_noted (license, epoch, level, granted, base) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (license) DO UPDATE SET epoch = excluded.epoch, level = excluded.level, granted = excluded.granted,
+        base = excluded.base"
     );
-    let values = values![license, epoch, i64::from(level)];
+    let values = values![
+        license,
+        noted.epoch,
+        i64::from(noted.level),
+        noted.granted.map(count),
+        count(noted.base),
+    ];
     sql.execute(statement, &values).await.map(drop)
 }

@@ -60,6 +60,7 @@ pub(super) const LEDGER: Schema = Schema {
         include_str!("schema/ledger_7_instance_numbers.sql"),
         include_str!("schema/ledger_8_events.sql"),
         include_str!("schema/ledger_9_credits.sql"),
+        include_str!("schema/ledger_10_quota_grants.sql"),
     ],
 };
 
