@@ -36,6 +36,7 @@ impl BlockingStore {
     where
         F: Future<Output = Result<T, store::Error>>,
     {
+        fail::fail_point!("ledger::store::ask");
         let answer = self.runtime.block_on(question(Arc::clone(&self.store)));
         answer.map_err(Error::from)
     }

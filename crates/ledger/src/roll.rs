@@ -76,12 +76,13 @@ impl Rolling {
             let Some(reader) = &mut self.reader else {
                 return Ok(false);
             };
+            // Before anything else, so that a gate without calls asks the store for nothing.
+            let Some(first) = reader.next()? else {
+                return Ok(false);
+            };
             let most = context.rollup_rows;
             let mut batch_of = Collected::new(context)?;
-            let through = batch_of.collect(reader, self.rolled, most)?;
-            if through == self.rolled {
-                return Ok(false);
-            }
+            let through = batch_of.collect(&first, reader, self.rolled, most)?;
             let is_full = through - self.rolled == BATCH || batch_of.len() >= most;
             self.commit(context, lane, batch_of, through, begun)?;
             if batch == Batch::One {
@@ -214,14 +215,17 @@ impl<'a> Collected<'a> {
         self.sums.len().max(self.told.len())
     }
 
-    /// Adds up to a batch of records after `from`. Returns the number of the last.
+    /// Adds up to a batch of records after `from`, of which one is read already. Returns the number
+    /// of the last.
     fn collect(
         &mut self,
+        first: &Row,
         reader: &mut RowReader,
         from: u64,
         most_rows: usize,
     ) -> Result<u64, Error> {
-        let mut through = from;
+        self.add(first);
+        let mut through = first.number;
         while through - from < BATCH
             && self.len() < most_rows
             && let Some(row) = reader.next()?

@@ -108,6 +108,7 @@ pub(crate) fn roll_thread(shared: &Shared) {
     let mut pace = Pace::new(every);
     let mut worked = Duration::ZERO;
     while !shared.stop.wait(pace.pause) {
+        fail::fail_point!("ledger::roll::round");
         let begun = Instant::now();
         let result = shared.roll(Batch::One);
         let took = begun.elapsed();

@@ -1,7 +1,7 @@
 //! The events of calls that somebody wants to be told of: a small copy of what the webhooks of the
 //! store say, which is at most a second old.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{AccountName, AppName, EventType, Webhook, WebhookState};
@@ -39,9 +39,10 @@ pub(crate) struct Kinds {
     pub(crate) quota: bool,
 }
 
-/// The copy, and when it was made.
+/// The copy, and when it was made. Of several threads that find it too old one makes it anew, and
+/// the others wait.
 #[derive(Debug, Default)]
-pub(crate) struct WantedCache(RwLock<Option<(Instant, Arc<Wanted>)>>);
+pub(crate) struct WantedCache(Mutex<Option<(Instant, Arc<Wanted>)>>);
 
 impl WantedCache {
     /// Returns what is wanted.
@@ -49,18 +50,14 @@ impl WantedCache {
     /// # Errors
     /// Returns an error when the store does not answer. One that keeps no webhooks wants nothing.
     pub(crate) fn get(&self, store: &BlockingStore) -> Result<Arc<Wanted>, Error> {
-        let known = {
-            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            known.clone()
-        };
-        if let Some((at, wanted)) = known
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, wanted)) = &*known
             && at.elapsed() < MAX_AGE
         {
-            return Ok(wanted);
+            return Ok(Arc::clone(wanted));
         }
         let begun = Instant::now();
         let wanted = Arc::new(store.ask(|store| async move { Wanted::read(&*store).await })?);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *known = Some((begun, Arc::clone(&wanted)));
         Ok(wanted)
     }

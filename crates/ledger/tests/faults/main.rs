@@ -7,6 +7,7 @@
 
 mod catch_up;
 mod crash;
+mod idle;
 mod slow_disk;
 #[path = "../ledger/support.rs"]
 mod support;
