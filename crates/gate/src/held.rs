@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use licensing::Reservation;
-use model::{CallId, Timestamp};
+use model::CallId;
 
 use crate::gate::Gate;
 use crate::payer::Parties;
@@ -20,10 +20,9 @@ pub struct Held<'a> {
     gate: &'a Gate,
     worker: &'a Arc<Worker>,
     spend: Spend<'a>,
-    routed: Option<Routed>,
-    parties: Parties,
-    /// What is taken; `None` once it is recorded.
-    taken: Option<Reservation>,
+    routed: Routed,
+    /// What is taken, and of whom; `None` once it is recorded.
+    taken: Option<(Parties, Reservation)>,
 }
 
 impl Gate {
@@ -50,9 +49,8 @@ impl Gate {
                 gate: self,
                 worker,
                 spend,
-                routed: Some(routed),
-                parties,
-                taken: Some(reservation),
+                routed,
+                taken: Some((parties, reservation)),
             }),
             Ok((_, LimitDecision::Beyond(refusal))) => {
                 let refused = refused_by_rule(refusal);
@@ -66,17 +64,7 @@ impl Gate {
 impl Held<'_> {
     /// Gives the use the identity of work that was begun before, as after a crash.
     pub fn set_call_id(&mut self, call_id: CallId) {
-        if let Some(routed) = &mut self.routed {
-            routed.call_id = call_id;
-        }
-    }
-
-    /// Returns the time at which the use counts.
-    #[must_use]
-    pub fn at(&self) -> Timestamp {
-        self.routed
-            .as_ref()
-            .map_or_else(Timestamp::default, |routed| routed.started_at)
+        self.routed.call_id = call_id;
     }
 
     /// Writes the record. Returns when it is as durable as the app asks (G1).
@@ -85,20 +73,18 @@ impl Held<'_> {
     /// [`Refusal::JournalUnavailable`](model::Refusal::JournalUnavailable): there is no room for
     /// the record, or it cannot be found out whether it is kept.
     pub async fn record(mut self) -> Result<Spent, Refused> {
-        let routed = self.routed.take().expect("it is recorded once");
-        let taken = self.taken.take().expect("it is recorded once");
+        let (parties, taken) = self.taken.take().expect("it is recorded once");
         let (gate, worker) = (self.gate, self.worker);
-        let parties = self.parties.clone();
         let taken = LimitDecision::Within(taken);
-        gate.record(worker, &routed, &self.spend, parties, taken)
+        gate.record(worker, &self.routed, &self.spend, parties, taken, None)
             .await
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if let Some(reservation) = self.taken.take() {
-            self.parties.payer().cancel(reservation);
+        if let Some((parties, reservation)) = self.taken.take() {
+            parties.payer().cancel(reservation);
         }
     }
 }

@@ -100,7 +100,7 @@ pub use refused::Refused;
 pub use routed::Routed;
 pub use rules::{AppRules, RouteRules};
 pub use settle::{Closing, Failure};
-pub use spend::{AtLimit, Holder, Spend, Spent};
+pub use spend::{AtLimit, Holder, Payer, Spend, Spent};
 pub use spender::Spender;
 pub use time::Moment;
 pub use token::{ConsumeToken, ConsumedToken, IssueToken};

@@ -2,40 +2,52 @@
 
 use std::sync::Arc;
 
-use licensing::{Ask, CachedLicense, HeldUnits, Reservation};
+use licensing::{Ask, CachedLicense, HeldUnits, Refused, Reservation};
 use model::{LicenseId, Refusal};
 
 use crate::gate::Gate;
 use crate::reserve::{refused_by_rule, reserve};
 use crate::routed::Routed;
-use crate::spend::Spend;
+use crate::spend::{Payer, Spend};
 use crate::worker::Worker;
 
 /// The license of a use, and the one that pays for it if that is another.
-#[derive(Clone)]
 pub(crate) struct Parties {
     /// The license that the use is recorded for.
     pub(crate) user: Arc<CachedLicense>,
-    /// The license that pays in its place; `None`: it pays for itself.
-    other: Option<Arc<CachedLicense>>,
-    /// Whether nobody pays.
-    free: bool,
+    paying: Paying,
+}
+
+/// The license that pays.
+enum Paying {
+    /// That of the use.
+    User,
+    /// Another in its place.
+    Other(Arc<CachedLicense>),
+    /// None.
+    Nobody,
 }
 
 impl Parties {
     /// Returns the license whose units are taken.
     pub(crate) fn payer(&self) -> &Arc<CachedLicense> {
-        self.other.as_ref().unwrap_or(&self.user)
+        match &self.paying {
+            Paying::Other(other) => other,
+            Paying::User | Paying::Nobody => &self.user,
+        }
     }
 
-    /// Returns the id of another license that pays; `None`: the use pays for itself.
+    /// Returns the id of another license that pays; `None`: none does.
     pub(crate) fn other_id(&self) -> Option<LicenseId> {
-        self.other.as_ref().map(|other| other.license().id)
+        match &self.paying {
+            Paying::Other(other) => Some(other.license().id),
+            Paying::User | Paying::Nobody => None,
+        }
     }
 
     /// Returns whether the license of the use pays for it.
     pub(crate) const fn pays_for_itself(&self) -> bool {
-        self.other.is_none() && !self.free
+        matches!(self.paying, Paying::User)
     }
 
     /// Reserves what a use needs of the payer's limits, as [`reserve`] does.
@@ -47,16 +59,15 @@ impl Parties {
         &self,
         ask: Ask,
         held: &mut Option<HeldUnits>,
-    ) -> Result<Reservation, licensing::Refused> {
-        if self.free {
-            return Ok(Reservation::unlimited(&ask));
-        }
-        let Some(other) = &self.other else {
-            return reserve(&self.user, ask, held).await;
+    ) -> Result<Reservation, Refused> {
+        let other = match &self.paying {
+            Paying::User => return reserve(&self.user, ask, held).await,
+            Paying::Nobody => return Ok(Reservation::unlimited(&ask)),
+            Paying::Other(other) => other,
         };
-        let nothing_to_pay_with = |_| refused_by_rule(Refusal::QuotaExhausted);
-        other.standing(ask.now).map_err(nothing_to_pay_with)?;
-        let reservation = reserve(other, ask, &mut None).await?;
+        let standing = other.standing(ask.now);
+        standing.map_err(|refusal| of_payer(refused_by_rule(refusal)))?;
+        let reservation = reserve(other, ask, &mut None).await.map_err(of_payer)?;
         if let Some(refusal) = self.user.cut(ask.now) {
             other.cancel(reservation);
             return Err(refused_by_rule(refusal));
@@ -73,6 +84,18 @@ impl Parties {
     }
 }
 
+/// Returns how a user is refused where another that should pay is refused. One that may not be used
+/// itself, also if that came into force while its units were waited for, has nothing to pay with.
+fn of_payer(refused: Refused) -> Refused {
+    match refused.refusal {
+        Refusal::LicenseUnknown
+        | Refusal::LicenseDisabled
+        | Refusal::LicenseRevoked
+        | Refusal::LicenseExpired => refused_by_rule(Refusal::QuotaExhausted),
+        _ => refused,
+    }
+}
+
 impl Gate {
     /// Returns the parties of a use of this license.
     ///
@@ -86,19 +109,41 @@ impl Gate {
         spend: &Spend<'_>,
         user: &Arc<CachedLicense>,
     ) -> Result<Parties, Refusal> {
-        let other = match spend.payer {
-            Some(payer) => {
+        let paying = match spend.payer {
+            Payer::Holder => Paying::User,
+            Payer::Nobody => Paying::Nobody,
+            Payer::Other(payer) => {
                 let found = self.holder(worker, payer, routed.started).await;
                 // The user is known: what is wrong with the payer is not theirs to mend.
                 let other = found.map_err(|_| Refusal::QuotaUnavailable)?;
-                Some(other).filter(|other| other.license().id != user.license().id)
+                match other.license().id == user.license().id {
+                    true => Paying::User,
+                    false => Paying::Other(other),
+                }
             }
-            None => None,
         };
         Ok(Parties {
             user: user.clone(),
-            other,
-            free: spend.free,
+            paying,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_user_is_refused_by_the_state_of_another_that_should_pay() {
+        for (refusal, told) in [
+            (Refusal::LicenseRevoked, Refusal::QuotaExhausted),
+            (Refusal::LicenseDisabled, Refusal::QuotaExhausted),
+            (Refusal::LicenseExpired, Refusal::QuotaExhausted),
+            (Refusal::LicenseUnknown, Refusal::QuotaExhausted),
+            (Refusal::QuotaExhaustedForNow, Refusal::QuotaExhaustedForNow),
+            (Refusal::QuotaUnavailable, Refusal::QuotaUnavailable),
+        ] {
+            assert_eq!(of_payer(refused_by_rule(refusal)).refusal, told);
+        }
     }
 }

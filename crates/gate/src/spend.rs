@@ -26,17 +26,10 @@ use crate::worker::Worker;
 /// license's concurrency.
 #[derive(Clone, Copy, Debug)]
 pub struct Spend<'a> {
-    /// The license that the use is checked and recorded for. It pays, unless there is a payer.
+    /// The license that the use is checked and recorded for.
     pub holder: Holder<'a>,
-    /// Another license whose units pay, such as the wallet of an account. They stay spent whatever
-    /// the status, no plan prices them, and the holder's own units and rate limits are not touched.
-    /// A payer with too few units, or that is disabled or revoked itself, is refused with
-    /// [`Refusal::QuotaExhausted`] (with a refill [`Refusal::QuotaExhaustedForNow`]), which no
-    /// holder beside a payer is. `None`: the holder pays. A token pays for itself.
-    pub payer: Option<Holder<'a>>,
-    /// Whether nobody pays, not even the holder: it is recorded, no units or rate limits are
-    /// touched, and no plan prices it. For uses that cost credits, of an account that has no wallet.
-    pub free: bool,
+    /// The one who pays. A token pays for itself.
+    pub payer: Payer<'a>,
     /// The app that it must be a license of; `None`: any.
     pub app: Option<&'a AppName>,
     /// The method and the path that were called. They determine the route and its price, and the
@@ -72,6 +65,23 @@ pub enum Holder<'a> {
     License(LicenseId),
     /// The license that an earlier look-up found.
     Found(&'a Arc<CachedLicense>),
+}
+
+/// The one who pays for a use.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Payer<'a> {
+    /// The license that it is recorded for.
+    #[default]
+    Holder,
+    /// Another license, such as the wallet of an account. Its units stay spent whatever the status,
+    /// no plan prices them, and the holder's own units and rate limits are not touched. One with
+    /// too few units, or that is disabled or revoked itself, is refused with
+    /// [`Refusal::QuotaExhausted`] (with a refill [`Refusal::QuotaExhaustedForNow`]), which no
+    /// holder beside it is.
+    Other(Holder<'a>),
+    /// Nobody: it is recorded, no units or rate limits are touched, and no plan prices it. For uses
+    /// that cost credits, of an account that has no wallet.
+    Nobody,
 }
 
 /// The treatment of a use when a rate limit or the quota is reached.
@@ -131,8 +141,7 @@ impl<'a> Spend<'a> {
     pub const fn one(holder: Holder<'a>, mode: Mode) -> Self {
         Self {
             holder,
-            payer: None,
-            free: false,
+            payer: Payer::Holder,
             app: None,
             target: None,
             mode,
@@ -193,24 +202,12 @@ impl Gate {
                 return Err(self.refuse_known(worker, &routed, &entry, &refused));
             }
         };
-        let written = self.write_spent(worker, &routed, &spend, parties, taken, &mut token);
-        let (spent, position) = written.map_err(|refusal| self.refuse(worker, &routed, refusal))?;
-        // From here on there is a record, whether or not somebody waits for it.
-        let durable = routed.route.app.waits_for_disk;
-        if durable && worker.lane.wait_durable(position).await.is_err() {
-            if let Some(token) = token {
-                token.finish_soon(spend.status);
-            }
-            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
-        }
-        if let Some(token) = token {
-            token.finish(spend.status).await;
-        }
-        Ok(spent)
+        self.record(worker, &routed, &spend, parties, taken, token)
+            .await
     }
 
     /// Writes the record of a use whose units are taken, and waits until it is as durable as the
-    /// app asks.
+    /// app asks. A token is used, or given back where nothing was recorded.
     pub(crate) async fn record(
         &self,
         worker: &Arc<Worker>,
@@ -218,12 +215,20 @@ impl Gate {
         spend: &Spend<'_>,
         parties: Parties,
         taken: LimitDecision,
+        mut token: Option<ClaimedToken>,
     ) -> Result<Spent, Refused> {
-        let written = self.write_spent(worker, routed, spend, parties, taken, &mut None);
+        let written = self.write_spent(worker, routed, spend, parties, taken, &mut token);
         let (spent, position) = written.map_err(|refusal| self.refuse(worker, routed, refusal))?;
+        // From here on there is a record, whether or not somebody waits for it.
         let durable = routed.route.app.waits_for_disk;
         if durable && worker.lane.wait_durable(position).await.is_err() {
+            if let Some(token) = token {
+                token.finish_soon(spend.status);
+            }
             return Err(self.refuse(worker, routed, Refusal::JournalUnavailable));
+        }
+        if let Some(token) = token {
+            token.finish(spend.status).await;
         }
         Ok(spent)
     }
@@ -336,7 +341,7 @@ impl Gate {
         };
         entry.check(&facts).map_err(refused_by_rule)?;
         let ask = Ask {
-            units: if keeps_units(&routed.route, spend) {
+            units: if keeps_units(&routed.route, spend, parties) {
                 units(routed, spend)
             } else {
                 0
@@ -401,7 +406,7 @@ impl Gate {
             reserved: units(routed, spend),
             billable_status: route.bills_own_way(spend.status),
             idempotency: spend.idempotency,
-            keeps_units: paid_head.keeps_units || spend.payer.is_some(),
+            keeps_units: paid_head.keeps_units || parties.other_id().is_some(),
             ..paid_head
         };
         let tail = CallTail {
@@ -474,9 +479,9 @@ fn units(routed: &Routed, spend: &Spend<'_>) -> u64 {
 }
 
 /// Returns whether the units of a use stay spent.
-fn keeps_units(route: &Route, spend: &Spend<'_>) -> bool {
+fn keeps_units(route: &Route, spend: &Spend<'_>, parties: &Parties) -> bool {
     let billed = route.bills_own_way(spend.status) && route.app.bills(DONE.outcome());
-    billed || route.app.counts_all || spend.payer.is_some()
+    billed || route.app.counts_all || parties.other_id().is_some()
 }
 
 /// Returns whether a refusal is about how much is used, not about who uses it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use licensing::{CachedLicense, IssuedToken};
-use model::{AccountName, Address, CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
+use model::{AccountName, LicenseId, Refusal, Timestamp};
 
 use crate::gate::Gate;
 use crate::held::Held;
@@ -105,7 +105,7 @@ impl Spender {
         found.ok_or(Refusal::LicenseUnknown)
     }
 
-    /// Returns the wallet of an account, which pays as [`Spend::payer`] for what costs credits;
+    /// Returns the wallet of an account, which pays as [`Payer::Other`](crate::Payer::Other) for what costs credits;
     /// `None`: its credits are not counted.
     ///
     /// # Errors
@@ -116,24 +116,6 @@ impl Spender {
     ) -> Result<Option<Arc<CachedLicense>>, Refusal> {
         let now = self.worker.now();
         self.worker.admission.wallet(account, now).await
-    }
-
-    /// Applies the ordered check, but for rate limits and quota. Nothing is spent or recorded.
-    ///
-    /// # Errors
-    /// The first rule that refuses.
-    pub fn check(
-        &self,
-        entry: &CachedLicense,
-        address: Option<Address>,
-        target: Option<(Method, &NormalPath<'_>)>,
-    ) -> Result<(), Refusal> {
-        entry.check(&CallFacts {
-            now: self.now(),
-            address,
-            target: target.map(|(method, path)| (method, path.as_str())),
-            features: &[],
-        })
     }
 
     /// Returns the time by which licenses are checked.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use gate::{Holder, Spend};
+use gate::{Holder, Payer, Spend};
 use model::{CallId, Limits, Mode, Refusal, Symbol};
 
 use support::{TestGate, remaining};
@@ -15,7 +15,7 @@ async fn units_that_are_held_come_back_when_the_use_comes_to_nothing() {
     let (user, _) = fixture.license(Limits::default()).await;
     let (payer, _) = fixture.license(remaining(1)).await;
     let spend = Spend {
-        payer: Some(Holder::License(payer)),
+        payer: Payer::Other(Holder::License(payer)),
         ..Spend::one(Holder::License(user), Mode::Verify)
     };
     let held = fixture.gate.hold(fixture.worker(), spend).await.unwrap();
@@ -46,7 +46,7 @@ async fn a_use_that_nobody_pays_for_is_recorded_and_touches_no_limit() {
     let (user, _) = fixture.license(limits).await;
     for _ in 0..3 {
         let spend = Spend {
-            free: true,
+            payer: Payer::Nobody,
             ..Spend::one(Holder::License(user), Mode::Verify)
         };
         let spent = fixture.gate.spend(fixture.worker(), spend).await.unwrap();

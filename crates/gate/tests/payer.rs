@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use gate::{Holder, Refused, Spend, Spent};
+use gate::{Holder, Payer, Refused, Spend, Spent};
 use licensing::IssueRequest;
 use model::{
     AccountName, CallId, LicenseId, LicenseStatus, Limits, Mode, Outcome, Refusal, Symbol,
@@ -18,7 +18,7 @@ use support::{Setup, TestGate, app, remaining, request};
 impl TestGate {
     async fn pay(&self, user: LicenseId, payer: LicenseId, units: u64) -> Result<Spent, Refused> {
         let spend = Spend {
-            payer: Some(Holder::License(payer)),
+            payer: Payer::Other(Holder::License(payer)),
             units: Some(units),
             ..Spend::one(Holder::License(user), Mode::Verify)
         };
@@ -129,7 +129,7 @@ async fn many_users_at_once_never_take_more_than_their_payer_has() {
         let worker = number % 2;
         tries.spawn(async move {
             let spend = Spend {
-                payer: Some(Holder::License(payer)),
+                payer: Payer::Other(Holder::License(payer)),
                 call_id: Some(CallId::from_u128(number as u128 + 1)),
                 ..Spend::one(Holder::License(user), Mode::Verify)
             };
@@ -159,7 +159,10 @@ async fn five_credits_of_an_account_pay_five_uses_and_the_sixth_is_refused_until
     let use_one = async || {
         let wallet = fixture.licensing.wallet(&account).await.unwrap();
         let spend = Spend {
-            payer: wallet.as_ref().map(Holder::Found),
+            payer: match &wallet {
+                Some(wallet) => Payer::Other(Holder::Found(wallet)),
+                None => Payer::Nobody,
+            },
             ..Spend::one(Holder::License(user), Mode::Verify)
         };
         fixture.gate.spend(fixture.worker(), spend).await

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gate::{Held, Holder, Refused, Spend};
+use gate::{Held, Holder, Payer, Refused, Spend};
 use licensing::{CachedLicense, SoftwareApp};
 use model::{Address, Mode, Refusal};
 
@@ -88,8 +88,10 @@ impl Parties {
         address: Option<Address>,
     ) -> Result<Held<'a>, NotPaid> {
         let spend = Spend {
-            payer: self.wallet.as_ref().map(Holder::Found),
-            free: self.wallet.is_none(),
+            payer: match &self.wallet {
+                Some(wallet) => Payer::Other(Holder::Found(wallet)),
+                None => Payer::Nobody,
+            },
             app: Some(&app.app),
             units: Some(work.credits()),
             status: work.status(),
