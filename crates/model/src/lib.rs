@@ -106,7 +106,7 @@ pub use software::{AppSettings, SecurityLists};
 pub use steady_clock::SteadyClock;
 pub use symbol::Symbol;
 pub use target::RequestTarget;
-pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};
+pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp, retry_after_seconds};
 pub use token::{RequestToken, TokenState};
 pub use units::{NamedUnits, UnreadableUnits};
 pub use user::{Alias, User};

@@ -122,6 +122,14 @@ text_form! { Timestamp {
     "description": "A time (RFC 3339, UTC).",
 } }
 
+/// Returns the seconds that a caller is told to wait, as in `Retry-After`: whole ones, at least 1,
+/// after which the wait is over for sure.
+#[must_use]
+pub fn retry_after_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(begun).max(1)
+}
+
 /// A point in time in microseconds by the clock that runs since the machine was started. Nobody
 /// sets that clock, and it runs on while the machine sleeps or the process is stopped. A moment
 /// means nothing on another machine.
@@ -232,6 +240,21 @@ mod tests {
             Timestamp::from_micros(3_600_000_001).hour().micros(),
             3_600_000_000
         );
+    }
+
+    #[test]
+    fn whoever_waits_as_told_has_waited_long_enough() {
+        for (micros, seconds) in [
+            (0, 1),
+            (1, 1),
+            (1_000_000, 1),
+            (1_000_001, 2),
+            (59_999_999, 60),
+        ] {
+            let wait = Duration::from_micros(micros);
+            assert_eq!(retry_after_seconds(wait), seconds, "{wait:?}");
+        }
+        assert_eq!(retry_after_seconds(Duration::MAX), u64::MAX);
     }
 
     #[test]

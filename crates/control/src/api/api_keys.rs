@@ -266,7 +266,7 @@ fn refused(refusal: KeyRefusal) -> VerifiedApiKey {
     VerifiedApiKey {
         valid: false,
         refusal: Some(word.to_owned()),
-        retry_after: retry_after.map(|wait| wait.as_secs().max(1)),
+        retry_after: retry_after.map(model::retry_after_seconds),
         kind: None,
         key: None,
     }

@@ -81,7 +81,7 @@ impl Fault {
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self {
-            Self::Denied(Denied::Throttled { wait }) => Some(wait.as_secs().max(1)),
+            Self::Denied(Denied::Throttled { wait }) => Some(model::retry_after_seconds(*wait)),
             Self::Unavailable => Some(1),
             _ => None,
         }

@@ -109,14 +109,14 @@ impl Refusal {
 
     /// Returns the refusal of more calls than the windows of the key allow, or of more failures
     /// than an address may have.
-    pub(super) fn too_many(message: &str, seconds: u64) -> Self {
+    pub(super) fn too_many(message: &str, wait: std::time::Duration) -> Self {
         let refusal = Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "RATE_LIMIT_EXCEEDED",
             message,
         );
         Self {
-            retry_after: Some(seconds.max(1)),
+            retry_after: Some(model::retry_after_seconds(wait)),
             ..refusal
         }
     }
@@ -131,7 +131,7 @@ impl Refusal {
         let code = match fault {
             Fault::Denied(Denied::Missing | Denied::Wrong) => return Self::wrong(credential),
             Fault::Denied(Denied::Throttled { wait }) => {
-                return Self::too_many(&fault.to_string(), wait.as_secs());
+                return Self::too_many(&fault.to_string(), *wait);
             }
             Fault::Denied(Denied::Scope(_)) => "FORBIDDEN",
             Fault::Input(_) => "INVALID_REQUEST",

@@ -187,7 +187,7 @@ async fn metered(
     let quota = Quota::from(allowance);
     if !(allowance.admitted || request.even_if_full) {
         let message = "too many calls for the plan of this key, retry later";
-        let refusal = Refusal::too_many(message, allowance.retry_after.as_secs());
+        let refusal = Refusal::too_many(message, allowance.retry_after);
         return quota.on(refusal.into_response());
     }
     let answer = operation(&holder).await;

@@ -64,11 +64,11 @@ impl Failure {
     }
 
     /// Returns the refusal of more requests than a key may send.
-    pub(super) fn too_many(seconds: u64) -> Self {
+    pub(super) fn too_many(wait: std::time::Duration) -> Self {
         let message = "this key sends too many requests, retry later";
         let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
         Self {
-            retry_after: Some(seconds.max(1)),
+            retry_after: Some(model::retry_after_seconds(wait)),
             ..refusal
         }
     }

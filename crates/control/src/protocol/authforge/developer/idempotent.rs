@@ -64,7 +64,7 @@ pub(super) async fn once<F: Future<Output = Result<Value, Failure>>>(
             let unreadable = || Fault::internal(&"a kept answer cannot be read");
             return Ok(created(answer.ok_or_else(unreadable)?));
         }
-        Idempotency::InProgress => return Err(Failure::too_many(1)),
+        Idempotency::InProgress => return Err(Failure::too_many(Duration::from_secs(1))),
         Idempotency::Conflict => {
             let detail = "it was used for another request: use another one";
             return Err(Failure::invalid("Idempotency-Key", detail));

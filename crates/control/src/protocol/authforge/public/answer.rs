@@ -103,7 +103,7 @@ impl Refusal {
     /// Returns the refusal of more requests than a window allows.
     pub(super) fn too_many(code: Code, wait: std::time::Duration) -> Self {
         Self {
-            retry_after: Some(wait.as_secs().max(1)),
+            retry_after: Some(model::retry_after_seconds(wait)),
             ..code.into()
         }
     }
