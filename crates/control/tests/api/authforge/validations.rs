@@ -187,18 +187,47 @@ async fn a_device_frees_the_others_once_where_the_app_says_so() {
         ..SoftwareTerms::default()
     };
     let software = Software::with(terms).await;
-    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
-    software.session(&key, "before the upgrade").await;
-    software.session(&key, "after the upgrade").await;
+    let key = software.license(json!({ "maxHwidSlots": 3 })).await;
+    for (device, count) in [("before the upgrade", 1), ("b", 2), ("c", 3)] {
+        assert_eq!(software.session(&key, device).await["hwidCount"], count);
+    }
+    let rebound = software.session(&key, "after the upgrade").await;
+    assert_eq!(rebound["hwidCount"], 1, "all others are freed");
     assert_eq!(
         software.shown(&key).await["hwidList"],
         json!(["after the upgrade"])
     );
+    for device in ["d", "e"] {
+        software.session(&key, device).await;
+    }
     refused(
         &software.validate(&key, "another").await,
         403,
         "hwid_mismatch",
     );
+}
+
+/// Sessions end on a whole second, and a license that ends within one ends with it for its software.
+#[tokio::test]
+async fn a_license_and_its_sessions_end_at_one_instant() {
+    let software = Software::start().await;
+    let key = software
+        .license(json!({ "expiresAt": "2026-03-01T00:30:00.700Z" }))
+        .await;
+    let session = software.session(&key, "a").await;
+    let end = "2026-03-01T00:30:00.000Z";
+    assert_eq!(session["sessionExpiresAt"], end);
+    assert_eq!(session["licenseExpiresAt"], end);
+    let seconds = end.parse::<model::Timestamp>().unwrap().seconds();
+    assert_eq!(session["expiresIn"], seconds);
+    assert_eq!(token_body(&session)["exp"], seconds);
+    let left = seconds - software.world.services.now().seconds();
+    software.pass(left as u64 - 1).await;
+    assert_eq!(software.validate(&key, "a").await.status, 200);
+    assert_eq!(software.beat(&session, "a").await.status, 200);
+    software.pass(1).await;
+    refused(&software.validate(&key, "a").await, 410, "expired");
+    refused(&software.beat(&session, "a").await, 401, "session_expired");
 }
 
 #[tokio::test]

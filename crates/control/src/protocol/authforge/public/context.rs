@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use licensing::{CachedLicense, Heartbeats, SoftwareApp};
-use model::{DeviceId, Moment, Refusal as GateRefusal};
+use model::{DeviceId, LicenseSpec, Moment, Refusal as GateRefusal, Timestamp};
 
 use super::answer::{Code, Refusal};
 use super::body::Credentials;
@@ -121,8 +121,22 @@ impl Context {
             self.services.failed(client);
             return Err(Code::InvalidKey.into());
         };
-        let standing = found.standing(spender.now());
-        standing.map_err(Refusal::of_standing)?;
+        may_be_used_at(&found, spender.now())?;
         Ok(found)
     }
+}
+
+/// Refuses a license that may not be used at a time.
+pub(super) fn may_be_used_at(license: &CachedLicense, now: Timestamp) -> Result<(), Refusal> {
+    license.standing(now).map_err(Refusal::of_standing)?;
+    match end_of(&license.license().spec) {
+        Some(end) if end <= now.seconds() => Err(Code::Expired.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the end of a license for its software, in seconds since the UNIX epoch, as those of
+/// sessions are, so that a session never begins after its own end; `None`: never.
+pub(super) fn end_of(spec: &LicenseSpec) -> Option<i64> {
+    spec.expires_at.map(Timestamp::seconds)
 }

@@ -11,7 +11,7 @@ use model::{CallId, DeviceId, Refusal as GateRefusal};
 
 use super::answer::{Code, Refusal};
 use super::body::Heartbeat;
-use super::context::Context;
+use super::context::{Context, may_be_used_at};
 use super::session::NewSession;
 use crate::http::body::parse;
 use crate::http::client::Client;
@@ -109,8 +109,7 @@ impl Context {
             Err(GateRefusal::LicenseUnknown) => return Err(Code::Revoked.into()),
             Err(_) => return Err(Refusal::unavailable()),
         };
-        let standing = found.standing(spender.now());
-        standing.map_err(Refusal::of_standing)?;
+        may_be_used_at(&found, spender.now())?;
         Ok(found)
     }
 

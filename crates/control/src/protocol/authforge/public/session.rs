@@ -5,7 +5,7 @@ use model::{CallId, DeviceId, Timestamp, Variables};
 use serde::Serialize;
 
 use super::answer::Refusal;
-use super::context::Context;
+use super::context::{Context, end_of};
 use crate::protocol::authforge::forms::{Signed, iso, sign};
 
 /// The facts of a session that begins or goes on.
@@ -49,7 +49,7 @@ impl Context {
     pub(super) async fn session(&self, new: &NewSession<'_>) -> Result<Signed, Refusal> {
         let spec = &new.license.license().spec;
         let lives = new.now.seconds() + i64::from(new.ttl);
-        let of_license = spec.expires_at.map(Timestamp::seconds);
+        let of_license = end_of(spec);
         let expires_at = of_license.map_or(lives, |end| lives.min(end));
         let licensing = self.services.licensing();
         let token = licensing.session_token(&SoftwareSession {
@@ -66,8 +66,8 @@ impl Context {
             expires_in: expires_at,
             nonce: new.nonce,
             request_id: new.request_id,
-            session_expires_at: iso(Timestamp::from_micros(expires_at * 1_000_000)),
-            license_expires_at: spec.expires_at.map(iso),
+            session_expires_at: at_second(expires_at),
+            license_expires_at: of_license.map(at_second),
             max_hwid_slots: spec.device_slots,
             hwid_count: new.devices,
             license_label: spec.label.as_deref(),
@@ -77,4 +77,9 @@ impl Context {
         let keys = self.services.api().signing.app_keys(&new.app.app).await?;
         Ok(sign(&payload, keys.signer(new.now)))
     }
+}
+
+/// Returns the time of a second since the UNIX epoch.
+fn at_second(second: i64) -> String {
+    iso(Timestamp::from_micros(second.saturating_mul(1_000_000)))
 }

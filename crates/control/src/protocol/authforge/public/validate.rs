@@ -96,19 +96,13 @@ impl Validation<'_> {
     /// Returns the answer that is given when the work is done, sealed.
     async fn prepare(&self, call_id: CallId) -> Result<Vec<u8>, Refusal> {
         let (license, now) = (self.license, self.context.services.spender().now());
-        let known = license.devices().iter().any(|own| own.id == *self.device);
-        let limit = license.license().spec.device_limit();
-        let devices = match limit {
-            Some(limit) if !known => (license.devices().len() + 1).min(limit.into()),
-            _ => license.devices().len(),
-        };
         let new = NewSession {
             app: self.app,
             license,
             device: self.device,
             ttl: self.ttl,
             beats: self.context.beats.of(license.license().id),
-            devices,
+            devices: self.devices(),
             nonce: self.nonce,
             request_id: call_id,
             now,
@@ -117,6 +111,18 @@ impl Validation<'_> {
         let text = serde_json::to_vec(&signed).expect("an answer is plain data");
         let licensing = self.context.services.licensing();
         Ok(licensing.seal_answer(&self.seal_name(), &text))
+    }
+
+    /// Returns the number of devices of the license once this one is bound.
+    fn devices(&self) -> usize {
+        let bound = self.license.devices();
+        let is_known = bound.iter().any(|own| own.id == *self.device);
+        match self.license.license().spec.device_limit() {
+            Some(limit) if !is_known && bound.len() < limit.into() => bound.len() + 1,
+            // It frees all others, or finds no slot.
+            Some(_) if !is_known => 1,
+            _ => bound.len(),
+        }
     }
 
     /// Returns the answer of the same request before, if it is not too old.
