@@ -13,7 +13,7 @@ mod throttle;
 
 pub use apps::SoftwareApp;
 pub(crate) use apps::{SoftwareApps, app_id};
-pub use beats::Heartbeats;
+pub use beats::{CountedBeat, Heartbeats};
 pub use offline::{ActivatingDevice, NewOfflineFile};
 pub use session::SoftwareSession;
 pub(crate) use shared_read::SharedRead;

@@ -62,6 +62,40 @@ async fn each_tenth_heartbeat_of_a_license_costs_a_credit() {
     assert_eq!(software.credits().await, 0);
 }
 
+/// An answer that was lost costs nothing more: the same body is the same heartbeat for a minute.
+#[tokio::test]
+async fn a_heartbeat_that_is_sent_again_is_counted_once() {
+    let software = Software::start().await;
+    let key = software.license(json!({})).await;
+    software.credit(3).await;
+    let session = software.session(&key, "a").await;
+    let body = |nonce: &str| {
+        json!({
+            "appId": software.app_id,
+            "sessionToken": session["sessionToken"],
+            "nonce": nonce,
+            "hwid": "a",
+        })
+    };
+    let beats = |session: &Value| token_body(session)["n"].as_u64().unwrap();
+    for number in 1..=10 {
+        let body = body(&format!("beat {number}"));
+        for _ in 0..3 {
+            let answer = software.auth("heartbeat", &body).await;
+            let next = software.payload(&answer).await;
+            assert_eq!((&next["nonce"], beats(&next)), (&body["nonce"], number));
+        }
+    }
+    assert_eq!(
+        software.credits().await,
+        1,
+        "one validation, ten heartbeats"
+    );
+    software.pass(60).await;
+    let answer = software.auth("heartbeat", &body("beat 10")).await;
+    assert_eq!(beats(&software.payload(&answer).await), 11);
+}
+
 #[tokio::test]
 async fn a_running_program_learns_at_its_next_heartbeat_what_became_of_its_license() {
     let software = Software::start().await;

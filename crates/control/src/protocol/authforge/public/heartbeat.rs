@@ -1,13 +1,14 @@
 //! The handler of `POST /auth/heartbeat`, which prolongs a session. Each tenth of a license costs a
-//! credit; the others write nothing.
+//! credit; the others write nothing. The same body again within a minute is the same heartbeat.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use licensing::{CachedLicense, Heartbeats, SoftwareApp, SoftwareSession};
+use licensing::{CachedLicense, SoftwareApp, SoftwareSession};
 use model::{CallId, DeviceId, Refusal as GateRefusal};
+use sha2::{Digest, Sha256};
 
 use super::answer::{Code, Refusal};
 use super::body::Heartbeat;
@@ -26,6 +27,7 @@ pub(super) async fn heartbeat(
 ) -> Result<Json<Signed>, Refusal> {
     let body = context.read(body).await?;
     let asked: Heartbeat = parse(&body)?;
+    let content = Sha256::digest(&body).into();
     let (app, session) = context
         .session_of(&client, &asked.app_id, &asked.session_token)
         .await?;
@@ -36,14 +38,14 @@ pub(super) async fn heartbeat(
     context.may_be_used(&client, &app, &asked.hwid)?;
     let license = context.license_of(&session).await?;
     context.is_bound(&license, &asked.hwid).await?;
-    let number = context.beats.count(id, session.beats);
+    let beat = context.beats.count(&session, content, now);
     let request_id = CallId::generate();
-    if Heartbeats::costs(number)
+    if beat.costs
         && let Err(refusal) = context
             .pay_for_heartbeats(&client, &app, license.clone(), request_id)
             .await
     {
-        context.beats.take_back(id, number);
+        context.beats.refuse(&session, beat);
         return Err(refusal);
     }
     let new = NewSession {
@@ -51,7 +53,7 @@ pub(super) async fn heartbeat(
         license: &license,
         device: &asked.hwid,
         ttl: session.ttl,
-        beats: number,
+        beats: beat.number,
         devices: license.devices().len(),
         nonce: &asked.nonce,
         request_id,
