@@ -49,6 +49,12 @@ impl SecurityLists {
     /// The length of the longest device id in a list, in bytes.
     pub const MAX_DEVICE_BYTES: usize = 128;
 
+    /// Adds a device and a network to those that are refused, unless they are there.
+    pub fn block(&mut self, device: Option<&DeviceId>, network: Option<IpNet>) {
+        add(&mut self.blocked_devices, device.cloned());
+        add(&mut self.blocked_networks, network);
+    }
+
     /// Returns whether software may be used from an address and a device. An address that is not
     /// known is let in unless only some are allowed. Costs a pass over the lists.
     #[must_use]
@@ -58,6 +64,12 @@ impl SecurityLists {
             && (self.allowed_networks.is_empty() || is_in(&self.allowed_networks))
             && !self.blocked_devices.contains(device)
             && (self.allowed_devices.is_empty() || self.allowed_devices.contains(device))
+    }
+}
+
+fn add<T: PartialEq>(list: &mut Vec<T>, value: Option<T>) {
+    if let Some(value) = value.filter(|value| !list.contains(value)) {
+        list.push(value);
     }
 }
 

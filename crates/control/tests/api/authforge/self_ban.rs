@@ -62,7 +62,6 @@ async fn with_a_session_the_license_is_revoked_unless_told_otherwise() {
     ban(&one, "a", gentle).await.json(200);
     software.payload(&software.beat(&one, "a").await).await;
     refused(&ban(&one, "b", json!({})).await, 403, "hwid_mismatch");
-    // A device that no list has room for bans nothing, and revokes nothing.
     ban(&one, "a", json!({ "blacklistIp": false }))
         .await
         .json(200);
@@ -77,17 +76,22 @@ async fn with_a_session_the_license_is_revoked_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn a_device_that_fits_no_list_is_told_so_and_nothing_is_done() {
-    let software = Software::start().await;
-    let long = "x".repeat(129);
-    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
-    let session = software.session(&key, &long).await;
-    let body =
-        json!({ "appId": software.app_id, "hwid": long, "sessionToken": session["sessionToken"] });
-    refused(
-        &software.auth("selfban", &body).await,
-        400,
-        "malformed_request",
-    );
-    assert_eq!(software.shown(&key).await["status"], "active");
+async fn what_fits_no_list_is_named_and_keeps_neither_license_nor_address_from_being_banned() {
+    for (device, entries) in [("x".repeat(129), 0), ("a".to_owned(), 1_000)] {
+        let software = Software::start().await;
+        let lists = format!("/v1/apps/{}/security", software.app_id);
+        let blocked: Vec<_> = (0..entries).map(|at| format!("other-{at}")).collect();
+        let put = json!({ "hwidBlacklist": blocked });
+        software.sell("PUT", &lists, &put).await.json(200);
+        let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+        let session = software.session(&key, &device).await;
+        let body = json!({ "appId": software.app_id, "hwid": device, "sessionToken": session["sessionToken"] });
+        let answer = software.auth("selfban", &body).await;
+        refused(&answer, 400, "malformed_request");
+        assert!(answer.text().contains("blocked_devices"), "{answer:?}");
+        assert_eq!(software.shown(&key).await["status"], "revoked");
+        let found = software.sell("GET", &lists, &Value::Null).await.json(200);
+        assert_eq!(found["ipBlacklist"], json!(["127.0.0.1"]));
+        assert_eq!(found["hwidBlacklist"], json!(blocked));
+    }
 }

@@ -18,8 +18,6 @@ mod webhooks;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 
-pub(super) use self::security::add;
-
 use self::answer::Failure;
 use self::context::Context;
 use crate::http::fault::Fault;

@@ -57,9 +57,7 @@ pub(super) async fn block(asked: Asked) -> Result<(StatusCode, Json<Value>), Fai
         _ => return Err(Failure::invalid("type", "send `hwid` or `ip`")),
     };
     let change = |settings: &mut AppSettings| {
-        let own = &mut settings.security;
-        add(&mut own.blocked_devices, device.as_ref());
-        add(&mut own.blocked_networks, net.as_ref());
+        settings.security.block(device.as_ref(), net);
         Ok(())
     };
     let app = asked.acting().change_app_settings(&app.app, change).await?;
@@ -69,16 +67,6 @@ pub(super) async fn block(asked: Asked) -> Result<(StatusCode, Json<Value>), Fai
 fn put_if_given<T: Clone>(list: &mut Vec<T>, given: Option<&Vec<T>>) {
     if let Some(given) = given {
         list.clone_from(given);
-    }
-}
-
-/// Adds a value to a list, unless it is there.
-pub(in crate::protocol::authforge) fn add<T: Clone + PartialEq>(
-    list: &mut Vec<T>,
-    value: Option<&T>,
-) {
-    if let Some(value) = value.filter(|value| !list.contains(value)) {
-        list.push(value.clone());
     }
 }
 

@@ -7,16 +7,15 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use ipnet::IpNet;
-use licensing::SoftwareApp;
-use model::{Actor, AppSettings, LicenseId, LicenseStatus, Who};
+use licensing::{SelfBan, SoftwareApp};
+use model::{Actor, LicenseId, Who};
 use serde_json::{Value, json};
 
 use super::answer::{Code, Refusal};
-use super::body::{Credentials, SelfBan};
+use super::body::{self, Credentials};
 use super::context::Context;
 use crate::http::body::{Input, parse};
 use crate::http::client::Client;
-use crate::protocol::authforge::developer::add;
 
 /// Blocks whoever asks.
 pub(super) async fn self_ban(
@@ -24,8 +23,8 @@ pub(super) async fn self_ban(
     client: Client,
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
-    let body = context.read(body).await?;
-    let asked: SelfBan = parse(&body)?;
+    let sent = context.read(body).await?;
+    let asked: body::SelfBan = parse(&sent)?;
     let has_session = asked.session_token.is_some();
     let revokes = asked.revoke_license.unwrap_or(has_session);
     let (app, license) = match &asked.session_token {
@@ -37,21 +36,17 @@ pub(super) async fn self_ban(
         who: Who::License(license),
         address: client.address,
     };
-    let acting = context.services.licensing().acting(actor);
-    let device = asked.blacklist_hwid.unwrap_or(true).then_some(&asked.hwid);
     let by_address = asked.blacklist_ip.unwrap_or(true);
     let address = client.address.filter(|_| by_address);
-    let net = address.map(|address| IpNet::from(address.ip()));
-    let change = |settings: &mut AppSettings| {
-        add(&mut settings.security.blocked_devices, device);
-        add(&mut settings.security.blocked_networks, net.as_ref());
-        Ok(())
+    let ban = SelfBan {
+        app: &app.app,
+        license,
+        revokes,
+        device: asked.blacklist_hwid.unwrap_or(true).then_some(&asked.hwid),
+        network: address.map(|address| IpNet::from(address.ip())),
     };
-    // First what may be refused, so that nothing is done by half.
-    acting.change_app_settings(&app.app, change).await?;
-    if revokes {
-        acting.set_status(license, LicenseStatus::Disabled).await?;
-    }
+    let acting = context.services.licensing().acting(actor);
+    acting.self_ban(ban).await?;
     Ok(Json(json!({ "status": "success" })))
 }
 
@@ -60,7 +55,7 @@ impl Context {
     async fn banned_session(
         &self,
         client: &Client,
-        asked: &SelfBan,
+        asked: &body::SelfBan,
         token: &str,
     ) -> Result<(Arc<SoftwareApp>, LicenseId), Refusal> {
         let (app, session) = self.session_of(client, &asked.app_id, token).await?;
@@ -74,7 +69,7 @@ impl Context {
     async fn banned_license(
         &self,
         client: &Client,
-        asked: &SelfBan,
+        asked: &body::SelfBan,
     ) -> Result<(Arc<SoftwareApp>, LicenseId), Refusal> {
         let missing = |field: &str| Refusal::from(Input::missing(field));
         let secret = asked.app_secret.as_deref();
