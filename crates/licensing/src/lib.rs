@@ -58,6 +58,6 @@ pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};
 pub use sessions::Sessions;
 pub use signing::Signing;
 pub use software::{
-    ActivatingDevice, CountedBeat, Heartbeats, NewOfflineFile, SelfBan, SoftwareApp,
+    ActivatingDevice, CountedBeat, Heartbeats, LicenseOfKey, NewOfflineFile, SelfBan, SoftwareApp,
     SoftwareSession, SoftwareTerms, Taken, Throttle,
 };

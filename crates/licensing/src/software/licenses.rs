@@ -7,11 +7,38 @@ use model::{
 };
 use serde_json::{Value, json};
 use store::{AuditEntries, Binding, Changed, NewDevice, StoredLicense};
+use zeroize::Zeroizing;
 
 use crate::audit::RepeatedEvent;
 use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::operations::AuditedLicensing;
+
+/// A license that was found by one of its keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LicenseOfKey {
+    /// The license as the store has it.
+    pub stored: StoredLicense,
+    key: Zeroizing<String>,
+}
+
+impl LicenseOfKey {
+    /// Returns the text of the key in the spelling in which it is one: without dashes only if it was
+    /// brought in that way.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl std::fmt::Debug for LicenseOfKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let license = &self.stored.license;
+        f.debug_struct("LicenseOfKey")
+            .field("license", &license.id)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Licensing {
     /// Returns the license of a key as the store has it now, whatever its status; `None`: no
@@ -20,7 +47,7 @@ impl Licensing {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn license_of_key(&self, text: &str) -> Result<Option<StoredLicense>, Error> {
+    pub async fn license_of_key(&self, text: &str) -> Result<Option<LicenseOfKey>, Error> {
         let dashed = Credential::with_dashes(text);
         let texts = [Some(text), dashed.as_ref().map(Credential::expose)];
         for text in texts.into_iter().flatten() {
@@ -34,7 +61,9 @@ impl Licensing {
             let lives = credential.status == CredentialStatus::Active
                 && credential.expires_at.is_none_or(|end| end > now);
             if is_key && (lives || found.license.status == LicenseStatus::Revoked) {
-                return Ok(self.store.license(found.license.id).await?);
+                let stored = self.store.license(found.license.id).await?;
+                let key = Zeroizing::new(text.to_owned());
+                return Ok(stored.map(|stored| LicenseOfKey { stored, key }));
             }
         }
         Ok(None)

@@ -15,6 +15,7 @@ mod throttle;
 pub use apps::SoftwareApp;
 pub(crate) use apps::{SoftwareApps, app_id};
 pub use beats::{CountedBeat, Heartbeats};
+pub use licenses::LicenseOfKey;
 pub use offline::{ActivatingDevice, NewOfflineFile};
 pub use session::SoftwareSession;
 pub(crate) use shared_read::SharedRead;

@@ -213,6 +213,30 @@ async fn a_license_is_found_without_its_dashes_changed_and_deleted_for_good() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_brought_in_without_dashes_is_shown_without_them() {
+    let software = Software::start().await;
+    let bare = "A3K9BFWX7NP2QHDT";
+    let body = json!({ "app": "api", "key": bare, "device_slots": 2 });
+    let request = hyper::Request::post("/api/v1/licenses")
+        .header("Host", "gate")
+        .header("Authorization", format!("Bearer {}", software.seller));
+    let request = request.body(http_body_util::Full::from(body.to_string()));
+    let made = software.world.ask([127, 0, 0, 1], request.unwrap()).await;
+    made.json(201);
+    assert_eq!(software.shown(bare).await["licenseKey"], bare);
+    let reset = json!({ "action": "reset-hwid" });
+    let reset = software.act(bare, &reset).await.json(200);
+    assert_eq!(reset["licenseKey"], bare);
+    let files = format!("/v1/licenses/{bare}/offline-files");
+    let file = json!({ "anyMachine": true });
+    let file = software.sell("POST", &files, &file).await.json(201);
+    assert_eq!(file["fileName"], format!("{bare}.authforge"));
+    let path = format!("/v1/licenses/{bare}");
+    let deleted = software.sell("DELETE", &path, &Value::Null).await.json(200);
+    assert_eq!(deleted["licenseKey"], bare);
+}
+
+#[tokio::test]
 async fn case_99_variables_are_replaced_as_a_whole_or_not_at_all() {
     let software = Software::start().await;
     let key = software.license(json!({})).await;

@@ -294,7 +294,7 @@ async fn an_activation_that_was_broken_off_is_paid_by_who_asks_again() {
     software.credit(5).await;
     let licensing = software.world.services.licensing();
     let license = licensing.license_of_key(&key).await.unwrap().unwrap();
-    let (id, device) = (license.license.id, "a");
+    let (id, device) = (license.stored.license.id, "a");
     let license_id = id.as_u128().to_be_bytes();
     let name: [&[u8]; 3] = [b"authforge activate", &license_id, device.as_bytes()];
     let (call_id, now) = (CallId::generate(), software.world.services.now());
@@ -313,7 +313,7 @@ async fn an_activation_that_was_broken_off_is_paid_by_who_asks_again() {
     };
     let new = NewOfflineFile {
         id: call_id.as_u128(),
-        license: &license.license,
+        license: &license.stored.license,
         devices: vec![device.parse().unwrap()],
         issued_at: now,
         expires_at: None,

@@ -7,7 +7,7 @@ use api_types::Scope;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, Uri};
-use licensing::{AuditedLicensing, SoftwareApp};
+use licensing::{AuditedLicensing, LicenseOfKey, SoftwareApp};
 use model::{Actor, LicenseStatus};
 use serde::de::DeserializeOwned;
 use store::StoredLicense;
@@ -137,17 +137,18 @@ impl Asked {
     ///
     /// # Errors
     /// 404 for an unknown key and for a license that was deleted, 403 for one of somebody else.
-    pub(super) async fn license(&self) -> Result<StoredLicense, Failure> {
+    pub(super) async fn license(&self) -> Result<LicenseOfKey, Failure> {
         let found = self.services.licensing().license_of_key(self.key()).await?;
         let unknown = || Failure::not_found("there is no license with this key");
-        let stored = found.ok_or_else(unknown)?;
-        if !self.caller.sees(&stored.license) {
+        let found = found.ok_or_else(unknown)?;
+        let license = &found.stored.license;
+        if !self.caller.sees(license) {
             return Err(Failure::forbidden("the license is not one of this account"));
         }
-        if stored.license.status == LicenseStatus::Revoked {
+        if license.status == LicenseStatus::Revoked {
             return Err(unknown());
         }
-        Ok(stored)
+        Ok(found)
     }
 
     /// Returns the app that the path names.

@@ -58,16 +58,16 @@ async fn made(asked: &Asked, body: &[u8]) -> Result<Value, Failure> {
 /// Shows a license.
 pub(super) async fn show(asked: Asked) -> Result<Json<LicenseDetail>, Failure> {
     asked.requires(Scope::ReadLicenses)?;
-    let stored = asked.license().await?;
-    detail(&asked, &stored).await
+    let found = asked.license().await?;
+    detail(&asked, &found.stored, found.key()).await
 }
 
 /// Carries out an action on a license.
 pub(super) async fn change(asked: Asked) -> Result<Json<LicenseDetail>, Failure> {
     asked.requires(Scope::WriteLicenses)?;
-    let stored = asked.license().await?;
+    let found = asked.license().await?;
     let change: Change = asked.content()?;
-    let (id, acting) = (stored.license.id, asked.acting());
+    let (id, acting) = (found.stored.license.id, asked.acting());
     let stored = match change.action.as_str() {
         "revoke" => acting.set_status(id, LicenseStatus::Disabled).await?,
         "activate" => acting.set_status(id, LicenseStatus::Active).await?,
@@ -102,32 +102,28 @@ pub(super) async fn change(asked: Asked) -> Result<Json<LicenseDetail>, Failure>
             return Err(Failure::invalid("action", detail));
         }
     };
-    detail(&asked, &stored).await
+    detail(&asked, &stored, found.key()).await
 }
 
 /// Ends a license for ever.
 pub(super) async fn delete(asked: Asked) -> Result<Json<Value>, Failure> {
     asked.requires(Scope::WriteLicenses)?;
-    let stored = asked.license().await?;
-    let acting = asked.acting();
-    acting
-        .set_status(stored.license.id, LicenseStatus::Revoked)
+    let found = asked.license().await?;
+    let id = found.stored.license.id;
+    asked
+        .acting()
+        .set_status(id, LicenseStatus::Revoked)
         .await?;
-    Ok(Json(
-        json!({ "licenseKey": shown_key(&asked), "deleted": true }),
-    ))
+    Ok(Json(json!({ "licenseKey": found.key(), "deleted": true })))
 }
 
-async fn detail(asked: &Asked, stored: &StoredLicense) -> Result<Json<LicenseDetail>, Failure> {
+async fn detail(
+    asked: &Asked,
+    stored: &StoredLicense,
+    key: &str,
+) -> Result<Json<LicenseDetail>, Failure> {
     let app = asked.app_of_license(stored).await?;
-    Ok(Json(LicenseDetail::of(stored, &app, &shown_key(asked))))
-}
-
-/// Returns the key that was asked for, with its dashes.
-pub(super) fn shown_key(asked: &Asked) -> String {
-    let text = asked.key();
-    let dashed = Credential::with_dashes(text);
-    dashed.map_or_else(|| text.to_owned(), |key| key.expose().to_owned())
+    Ok(Json(LicenseDetail::of(stored, &app, key)))
 }
 
 /// Returns a label, none for an empty one.

@@ -11,7 +11,7 @@ use store::{OfflineFile, StoredLicense};
 use super::answer::Failure;
 use super::body::Mint;
 use super::context::Asked;
-use super::licenses::{created, shown_key};
+use super::licenses::created;
 use super::list::read_query;
 use crate::http::fault::Fault;
 use crate::protocol::authforge::credits::{NotPaid, Parties, Work};
@@ -25,12 +25,13 @@ const MAX_DEVICES: usize = 100;
 /// Makes a file for devices.
 pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
     asked.requires(Scope::WriteLicenses)?;
-    let stored = asked.license().await?;
+    let found = asked.license().await?;
+    let stored = &found.stored;
     let mint: Mint = asked.content()?;
-    let app = asked.app_of_license(&stored).await?;
+    let app = asked.app_of_license(stored).await?;
     let now = asked.services.now();
-    let devices = devices(&mint, &app, &shown_key(&asked))?;
-    let expires_at = end(&mint, &stored, now)?;
+    let devices = devices(&mint, &app, found.key())?;
+    let expires_at = end(&mint, stored, now)?;
     let entry = asked.services.spender().license(stored.license.id).await;
     let entry = entry.map_err(|_| Fault::Unavailable)?;
     let parties = Parties::of(&asked.services, entry).await;
@@ -43,7 +44,7 @@ pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
     let spec = &stored.license.spec;
     let document = LicenseDocument {
         app_id: &app.shown_id(),
-        license_key: &shown_key(&asked),
+        license_key: found.key(),
         id: id.as_u128(),
         issued_at: now,
         expires_at,
@@ -67,7 +68,7 @@ pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
     spent.map_err(|_| Fault::Unavailable)?;
     Ok(created(json!({
         "file": text,
-        "fileName": format!("{}.authforge", shown_key(&asked)),
+        "fileName": format!("{}.authforge", found.key()),
         "jti": file_id(id.as_u128()),
         "issuedAt": iso(now),
         "expiresAt": expires_at.map(iso),
@@ -86,7 +87,7 @@ struct Query {
 pub(super) async fn list(asked: Asked) -> Result<Json<Value>, Failure> {
     const MAX_LIMIT: u32 = 200;
     asked.requires(Scope::ReadLicenses)?;
-    let stored = asked.license().await?;
+    let stored = asked.license().await?.stored;
     let query: Query = read_query(&asked)?;
     let limit = query.limit.unwrap_or(50);
     if !(1..=MAX_LIMIT).contains(&limit) {

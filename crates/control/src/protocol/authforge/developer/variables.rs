@@ -11,14 +11,14 @@ use super::context::Asked;
 /// Shows the variables of a license.
 pub(super) async fn of_license(asked: Asked) -> Result<Json<Variables>, Failure> {
     asked.requires(Scope::ReadLicenses)?;
-    let stored = asked.license().await?;
+    let stored = asked.license().await?.stored;
     Ok(Json(stored.license.spec.variables))
 }
 
 /// Replaces the variables of a license.
 pub(super) async fn put_license(asked: Asked) -> Result<Json<Variables>, Failure> {
     asked.requires(Scope::WriteLicenses)?;
-    let stored = asked.license().await?;
+    let stored = asked.license().await?.stored;
     let update = LicenseUpdate {
         variables: Some(read(&asked)?),
         ..LicenseUpdate::default()
