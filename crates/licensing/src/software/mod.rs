@@ -9,6 +9,7 @@ mod self_ban;
 mod session;
 mod settings;
 mod shared_read;
+mod shown_settings;
 mod terms;
 mod throttle;
 
@@ -17,8 +18,8 @@ pub(crate) use apps::{SoftwareApps, app_id};
 pub use beats::{CountedBeat, Heartbeats};
 pub use licenses::LicenseOfKey;
 pub use offline::{ActivatingDevice, NewOfflineFile};
+pub use self_ban::SelfBan;
 pub use session::SoftwareSession;
 pub(crate) use shared_read::SharedRead;
-pub use self_ban::SelfBan;
 pub use terms::SoftwareTerms;
 pub use throttle::{Taken, Throttle};

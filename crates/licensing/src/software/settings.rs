@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use model::{AppName, AppSettings, SecurityLists};
-use serde_json::{Value, json};
 use store::{AuditEntries, StoredAppSettings};
 
 use super::apps::SoftwareApp;
+use super::shown_settings::shown;
 use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::operations::AuditedLicensing;
@@ -101,7 +101,7 @@ impl AuditedLicensing {
             .own_audit_writer()
             .line("app-settings.change", &before.app);
         let line = line.of(&before.account);
-        let (old, new) = (shown(&before.settings), shown(&settings));
+        let (old, new) = shown(&before.settings, &settings);
         let entries = AuditEntries::of(vec![line.between(Some(&old), Some(&new))]);
         let software = self.store.software()?;
         let put = software.put_app_settings(&before.app, before.number, settings.clone(), entries);
@@ -184,18 +184,4 @@ fn check_lists(lists: &SecurityLists) -> Result<(), Error> {
         return Err(Error::invalid("allowed_devices", reason()));
     }
     Ok(())
-}
-
-/// Returns settings as the audit log shows them: the lists, which may be long, by their lengths.
-fn shown(settings: &AppSettings) -> Value {
-    let lists = &settings.security;
-    json!({
-        "disabled_at": settings.disabled_at,
-        "variables": settings.variables,
-        "imported_id": settings.imported_id,
-        "blocked_devices": lists.blocked_devices.len(),
-        "allowed_devices": lists.allowed_devices.len(),
-        "blocked_networks": lists.blocked_networks.len(),
-        "allowed_networks": lists.allowed_networks.len(),
-    })
 }
