@@ -42,7 +42,7 @@ pub struct ClaimKey {
 }
 
 /// A try to win a claim.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewClaim {
     /// The claim.
     pub key: ClaimKey,
@@ -152,6 +152,18 @@ impl std::fmt::Debug for ClaimKey {
     }
 }
 
+impl std::fmt::Debug for NewClaim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewClaim")
+            .field("key", &self.key)
+            .field("owner", &self.owner)
+            .field("prepared", &self.prepared.is_some())
+            .field("at", &self.at)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Claim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Claim")
@@ -170,5 +182,28 @@ impl std::fmt::Debug for Claimed {
             Self::Won => f.write_str("Won"),
             Self::Lost(claim) => f.debug_tuple("Lost").field(claim).finish(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_prepared_shows_in_no_debug_output() {
+        let new = NewClaim {
+            key: ClaimKey {
+                kind: ClaimKind::Nonce,
+                digest: [1; 32],
+            },
+            content: [2; 32],
+            owner: InstanceId::default(),
+            reference: 0,
+            prepared: Some(vec![77, 77]),
+            at: Timestamp::default(),
+            expires_at: Timestamp::default(),
+        };
+        let shown = format!("{new:?}");
+        assert!(!shown.contains("77"), "{shown}");
     }
 }

@@ -12,7 +12,7 @@ use crate::licensing::Licensing;
 use crate::operations::AuditedLicensing;
 
 /// An offline file to be kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewOfflineFile<'a> {
     /// The id, which stands in the file.
     pub id: u128,
@@ -37,6 +37,16 @@ pub struct ActivatingDevice {
     pub most: u32,
     /// Whether it frees all others if it finds no free slot, once in the life of the license.
     pub frees_others_once: bool,
+}
+
+impl std::fmt::Debug for NewOfflineFile<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewOfflineFile")
+            .field("id", &model::CallId::from_u128(self.id))
+            .field("license", &self.license.id)
+            .field("devices", &self.devices)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Licensing {

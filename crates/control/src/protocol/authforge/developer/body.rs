@@ -76,7 +76,7 @@ fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
 }
 
 /// The body of `POST /v1/licenses/{key}/offline-files`: for which devices the file is.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "AuthforgeMint")]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Mint {

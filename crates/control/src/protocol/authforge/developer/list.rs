@@ -30,7 +30,7 @@ struct Cursor {
 }
 
 /// A page of licenses.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Page {
     licenses: Vec<LicenseRecord>,
     /// The place where the next page begins; `null` on the last one.

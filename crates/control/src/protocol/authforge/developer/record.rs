@@ -8,7 +8,7 @@ use store::StoredLicense;
 use crate::protocol::authforge::forms::iso;
 
 /// A license.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LicenseRecord {
     license_key: String,
@@ -25,7 +25,7 @@ pub(super) struct LicenseRecord {
 }
 
 /// A license with its devices.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LicenseDetail {
     #[serde(flatten)]

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 const WIDTH: usize = 64;
 
 /// A block of armor that was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) struct Block<'a> {
     /// The headers, in their order.
     headers: Vec<(&'a str, &'a str)>,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{armor, iso};
 
 /// The content of an offline license file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(in super::super) struct LicenseDocument<'a> {
     /// The id by which the software knows the app.
     pub(in super::super) app_id: &'a str,

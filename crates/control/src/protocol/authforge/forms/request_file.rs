@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::armor;
 
 /// The request of a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in super::super) struct ActivationRequest {
     /// The id by which the software knows its app.
     pub(in super::super) app_id: String,
@@ -34,6 +34,15 @@ pub(in super::super) enum RequestFileError {
         "this is not a whole activation request: send the `.authforge-request` file as it was made"
     )]
     Malformed,
+}
+
+impl std::fmt::Debug for ActivationRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ActivationRequest")
+            .field("app_id", &self.app_id)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The content of a request file, which nobody signed.

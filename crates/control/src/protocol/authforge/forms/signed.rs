@@ -6,7 +6,7 @@ use licensing::signing::AppKey;
 use serde::Serialize;
 
 /// The answer of success, as software verifies it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in super::super) struct Signed {
     status: &'static str,
