@@ -51,6 +51,8 @@ impl Variables {
     pub const MAX_NAME_CHARACTERS: usize = 64;
     /// The largest size as JSON without blanks, in bytes.
     pub const MAX_BYTES: usize = 4_096;
+    /// The name of the variable with the features of a license.
+    pub const FEATURES: &'static str = "license_features";
 
     /// Reads variables from a JSON object.
     ///
@@ -81,9 +83,6 @@ impl Variables {
         }
         Ok(variables)
     }
-
-    /// The name of the variable with the features of a license.
-    pub const FEATURES: &'static str = "license_features";
 
     /// Returns the features of a license: the words of its text [`Variables::FEATURES`], which are
     /// separated by commas or blanks. Other values name none.

@@ -10,7 +10,7 @@
 //! -- take over: won if a row was changed
 //! UPDATE claims SET owner = :owner, attempt = attempt + 1 WHERE kind = … AND digest = … AND NOT finished AND attempt = :seen;
 //! -- finish as prepared
-//! UPDATE claims SET answer = prepared, finished = true WHERE (kind, digest) IN (…) AND NOT finished AND prepared IS NOT NULL;
+//! UPDATE claims SET answer = prepared, prepared = NULL, finished = true WHERE (kind, digest) IN (…) AND NOT finished AND prepared IS NOT NULL;
 //! ```
 
 use async_trait::async_trait;

@@ -23,13 +23,22 @@ impl Sealer {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of HMAC has any length");
         mac.update(b"tallygate seal 1 ");
         mac.update(purpose.as_bytes());
-        let derived = Key::new(mac.finalize().into_bytes().into());
-        Self(XChaCha20Poly1305::new_from_slice(&derived[..]).expect("the key has 32 bytes"))
+        Self::of_key(&Key::new(mac.finalize().into_bytes().into()))
+    }
+
+    /// Returns the sealer of a key that was derived for it alone.
+    pub(crate) fn of_key(key: &[u8; 32]) -> Self {
+        Self(XChaCha20Poly1305::new_from_slice(key).expect("the key has 32 bytes"))
     }
 
     /// Seals a text. It opens only under the same label, which is not secret.
     #[must_use]
     pub fn seal(&self, label: &[u8], text: &[u8]) -> SealedKey {
+        SealedKey::new(self.seal_bytes(label, text))
+    }
+
+    /// Seals a text as [`Sealer::seal`] does, for a place that has a type of its own.
+    pub(crate) fn seal_bytes(&self, label: &[u8], text: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LENGTH] = random();
         let payload = Payload {
             msg: text,
@@ -37,13 +46,18 @@ impl Sealer {
         };
         let sealed = self.0.encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.expect("the text is short enough to be sealed");
-        SealedKey::new([&nonce[..], &sealed].concat())
+        [&nonce[..], &sealed].concat()
     }
 
     /// Returns a text that was sealed under this label; `None`: none was.
     #[must_use]
     pub fn open(&self, label: &[u8], sealed: &SealedKey) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, text) = sealed.as_bytes().split_first_chunk::<NONCE_LENGTH>()?;
+        self.open_bytes(label, sealed.as_bytes())
+    }
+
+    /// Opens what [`Sealer::seal_bytes`] made.
+    pub(crate) fn open_bytes(&self, label: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, text) = sealed.split_first_chunk::<NONCE_LENGTH>()?;
         let payload = Payload {
             msg: text,
             aad: label,

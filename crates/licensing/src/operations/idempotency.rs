@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use model::{InstanceId, Timestamp};
 use sha2::{Digest, Sha256};
 use store::{Claim, ClaimKey, ClaimKind, Claimed, NewClaim};
@@ -14,7 +12,7 @@ use super::in_flight::InFlight;
 use super::prepared::Prepared;
 use super::time::after;
 use crate::error::Error;
-use crate::keys::random;
+use crate::keys::Sealer;
 use crate::licensing::Licensing;
 
 /// A request that must be carried out once, however often it is sent.
@@ -230,37 +228,22 @@ impl Licensing {
     /// store cannot.
     #[must_use]
     pub fn seal_answer(&self, name: &[&[u8]], answer: &[u8]) -> Vec<u8> {
-        let nonce: [u8; 24] = random();
-        let payload = Payload {
-            msg: answer,
-            aad: ANSWER,
-        };
-        let sealed = self
-            .answer_cipher(name)
-            .encrypt(&XNonce::from(nonce), payload)
-            .expect("an answer is shorter than the cipher's limit");
-        [&nonce[..], &sealed].concat()
+        self.answer_sealer(name).seal_bytes(ANSWER, answer)
     }
 
     /// Opens what [`Licensing::seal_answer`] sealed under this name; `None`: it was not sealed
     /// under it.
     #[must_use]
     pub fn open_answer(&self, name: &[&[u8]], sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, sealed) = sealed.split_first_chunk::<24>()?;
-        let payload = Payload {
-            msg: sealed,
-            aad: ANSWER,
-        };
-        self.answer_cipher(name)
-            .decrypt(&XNonce::from(*nonce), payload)
-            .ok()
+        let mut opened = self.answer_sealer(name).open_bytes(ANSWER, sealed)?;
+        Some(std::mem::take(&mut *opened))
     }
 
-    fn answer_cipher(&self, name: &[&[u8]]) -> XChaCha20Poly1305 {
+    fn answer_sealer(&self, name: &[&[u8]]) -> Sealer {
         let mut parts = vec![ANSWER];
         parts.extend_from_slice(name);
         let key = self.hasher.hash_digest(&digest(&parts));
-        XChaCha20Poly1305::new_from_slice(key.as_bytes()).expect("a hash has 32 bytes")
+        Sealer::of_key(key.as_bytes())
     }
 }
 

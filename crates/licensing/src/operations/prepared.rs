@@ -26,6 +26,8 @@ pub(crate) struct PreparedAnswers {
 struct Waiting {
     answers: HashMap<ClaimKey, Prepared>,
     bytes: usize,
+    /// Whether an answer found no room since there was none waiting.
+    overflowed: bool,
 }
 
 /// An answer that was prepared with its claim.
@@ -50,7 +52,13 @@ impl PreparedAnswers {
         let mut waiting = self.waiting.lock();
         let bytes = prepared.bytes();
         if waiting.bytes + bytes > Self::MAX_BYTES {
-            tracing::debug!("an operation is done and cannot be noted as finished");
+            // Once for each time that it fills, not for each answer.
+            if !std::mem::replace(&mut waiting.overflowed, true) {
+                tracing::warn!(
+                    bytes = waiting.bytes,
+                    "the store is behind with noting which operations are done: whoever repeats one of them waits for the ledger"
+                );
+            }
             return false;
         }
         if let Some(before) = waiting.answers.insert(key, prepared) {
@@ -118,6 +126,7 @@ impl PreparedAnswers {
                 waiting.bytes -= prepared.bytes();
             }
         }
+        waiting.overflowed &= !waiting.answers.is_empty();
     }
 }
 
@@ -172,10 +181,12 @@ mod tests {
             answers.of(&key(14), now).map(|found| found.answer.len()),
             Some(1 << 20)
         );
+        assert!(answers.waiting.lock().overflowed);
         assert!(answers.of(&key(15), now).is_none());
         assert!(answers.of(&key(14), Timestamp::from_micros(9)).is_none());
         answers.remove(&answers.batch());
         assert_eq!(answers.waiting.lock().bytes, 0);
+        assert!(!answers.waiting.lock().overflowed, "it is told anew");
         assert!(answers.add(key(15), prepared(1 << 20)));
         assert!(
             answers.add(key(15), prepared(1)),

@@ -12,7 +12,7 @@ use super::row::{Fields, Place, Row, Wrong};
 use super::source::{BOM, unreadable};
 use crate::cli::Error;
 
-/// The length of the longest line, in bytes. A line is held in memory.
+/// The length of the longest line, in bytes, without its end. A line is held in memory.
 const MAX_LINE: u64 = 16 << 20;
 /// The members that hold the rows in answers of AuthForge and better-auth.
 const PAGES: [&str; 2] = ["licenses", "apiKeys"];
@@ -65,10 +65,11 @@ impl JsonRows {
     fn advance(&mut self) -> Result<bool, Error> {
         self.text.clear();
         self.line += 1;
-        let mut bounded = (&mut self.reader).take(MAX_LINE);
+        let mut bounded = (&mut self.reader).take(MAX_LINE + 1);
         let read = bounded.read_until(b'\n', &mut self.text);
         let length = read.map_err(|error| unreadable(&self.name, &error))?;
-        if length as u64 == MAX_LINE {
+        let content = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
+        if content.len() as u64 > MAX_LINE {
             return Err(Error::No(format!(
                 "{}:{}: the line has more than {MAX_LINE} bytes: write each row on a line of its own, as `jq -c '.[]'` does",
                 self.name, self.line
@@ -179,6 +180,21 @@ mod tests {
             of("4", "k4"),
         ];
         assert_eq!(read(text), expected);
+    }
+
+    #[test]
+    fn a_line_may_have_16_mib_and_no_more() {
+        let most = usize::try_from(MAX_LINE).expect("it fits");
+        for (length, end, fits) in [(most, "\n", true), (most, "", true), (most + 1, "", false)] {
+            let mut text = format!("{:<length$}{end}", "{\"key\":\"k1\"}");
+            text.push_str("{\"key\":\"k2\"}");
+            if end.is_empty() {
+                text.truncate(length);
+            }
+            let reader = Box::new(std::io::Cursor::new(text));
+            let mut rows = JsonRows::from_reader(reader, "FILE", Columns::default());
+            assert_eq!(rows.next().is_ok(), fits, "{length} {end:?}");
+        }
     }
 
     #[test]

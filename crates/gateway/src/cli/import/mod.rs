@@ -109,7 +109,7 @@ async fn write(pass: &mut Pass<'_>, source: &mut Source, listing: Listing) -> Re
     let mut tally = Tally::new(true, listing);
     if let Err(error) = pass.run(source, &mut tally).await {
         eprintln!(
-            "tallygate: {} licenses were made before this: the same command goes on from there, and leaves them as they are",
+            "tallygate: at least {} licenses were made before this: the same command goes on from there, and leaves them as they are",
             tally.made
         );
         return Err(error);
