@@ -1,6 +1,7 @@
 //! Kill -9 at random moments under load: no call lost, none doubled, no quota over-spent.
 
 mod authforge;
+mod idempotency;
 mod webhooks;
 
 use std::collections::HashSet;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
-use model::Timestamp;
+use model::{Actor, Timestamp, Who};
 use store::{ClaimKind, LedgerStore};
 use support::{FaultyStore, World, options};
 use testkit::eventually::eventually_async;
@@ -110,6 +110,35 @@ async fn what_a_dead_start_left_is_taken_over_where_its_journal_is_being_read() 
     };
     let claim = mine(world.licensing.once(&again).await.unwrap());
     assert_eq!(claim.reference, 1, "what was recorded can be found");
+}
+
+#[tokio::test]
+async fn what_a_dead_gate_left_may_be_done_where_the_audit_log_shows_that_it_did_nothing() {
+    let world = World::new().await;
+    let dead = world.neighbour(options()).await;
+    let dead_too = [dead.instance];
+    let again = |content| IdempotentRequest {
+        dead: &dead_too,
+        ..request(content, 2)
+    };
+    let who = Who::Operator;
+    drop(mine(
+        dead.licensing.once(&request(&[b"a"], 1)).await.unwrap(),
+    ));
+    let claim = mine(world.licensing.once(&again(&[b"a"])).await.unwrap());
+    assert!(world.licensing.did_nothing(&claim, who).await.unwrap());
+    let operator = dead.licensing.acting(Actor::OPERATOR);
+    let app = support::app();
+    let done = operator.renew_app_secret(&app, Duration::ZERO);
+    done.await.unwrap();
+    assert!(!world.licensing.did_nothing(&claim, who).await.unwrap());
+    let other = world.licensing.did_nothing(&claim, Who::Gate);
+    assert!(other.await.unwrap(), "that was the operator");
+    drop(claim);
+    // What broke off here may be under way in the store.
+    let claim = mine(world.licensing.once(&again(&[b"a"])).await.unwrap());
+    let other = world.licensing.did_nothing(&claim, Who::Gate);
+    assert!(!other.await.unwrap());
 }
 
 const PREPARED: IdempotentRequest<'static> = IdempotentRequest {

@@ -141,13 +141,18 @@ impl Caller {
     /// Returns the name of the caller for the audit log, with the address.
     #[must_use]
     pub fn actor(&self, client: &Client) -> Actor {
-        let who = match self {
+        Actor {
+            who: self.who(),
+            address: client.address,
+        }
+    }
+
+    /// Returns the caller as the audit log names them.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        match self {
             Self::Operator => Who::Operator,
             Self::Key(key) => Who::Key(key.id),
-        };
-        Actor {
-            who,
-            address: client.address,
         }
     }
 

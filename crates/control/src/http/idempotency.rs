@@ -1,9 +1,10 @@
 //! The middleware of `Idempotency-Key`: a request that is sent again gets the first answer and is
-//! done once.
+//! done once. What a protocol of its own needs for the same is here, too.
 //!
 //! Successful answers are kept for a day, sealed under the key, which the store does not know:
 //! whoever sends the key again gets the same answer, with the secrets in it. A refusal did nothing,
-//! so its key can be used again.
+//! so its key can be used again. So can that of a request whose gate died before it did anything, by
+//! the audit log, in which every change has a line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
@@ -24,12 +25,18 @@ use crate::http::problem::{Code, Problem};
 use crate::http::state::Api;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The name of the header, in messages.
+pub(crate) const IDEMPOTENCY_KEY_NAME: &str = "Idempotency-Key";
 /// The header that marks an answer as a repeated one.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The length of the longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 /// The time for which an answer is kept.
-const TTL: Duration = Duration::from_secs(24 * 3_600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+/// The sentence for a request that comes while the same one is carried out.
+pub(crate) const IN_PROGRESS: &str = "the same request is being worked on";
+/// The sentence for a request whose first try broke off and may have done something.
+pub(crate) const UNKNOWN: &str = "look whether the first try made it, then use another key";
 /// The length of the longest answer that is kept, in bytes; a bulk of 10,000 licenses is far below
 /// it.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -51,15 +58,14 @@ pub(crate) async fn guard(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(key) = key_of(&request)? else {
+    let key = key_of(request.headers());
+    let key = key.map_err(|detail| Problem::field(IDEMPOTENCY_KEY_NAME, detail))?;
+    let Some(key) = key else {
         return Ok(next.run(request).await);
     };
     let caller = request.extensions().get::<Caller>();
-    // An answer may hold secrets: only the caller who got it first gets it again.
-    let owner = match caller.and_then(Caller::key) {
-        Some(key) => key.id.to_string(),
-        None => "operator".to_owned(),
-    };
+    let caller = caller.cloned().unwrap_or(Caller::Operator);
+    let owner = owner(&caller);
     let path = request.uri().path().to_owned();
     let (head, body) = request.into_parts();
     let reading = axum::body::to_bytes(body, BULK_BODY_LIMIT);
@@ -74,24 +80,23 @@ pub(crate) async fn guard(
         content: &[&body],
         reference: 0,
         prepared: None,
-        lifetime: TTL,
+        lifetime: LIFETIME,
         dead: &state.ledger.earlier_starts(),
     };
     match state.licensing.once(&request).await? {
-        Idempotency::Run(claim) if claim.broken_off.is_some() => Err(Problem::new(
-            Code::IdempotencyUnknown,
-            "look whether the first try made it, then use another key",
-        )),
         Idempotency::Run(claim) => {
+            let did_nothing = state.licensing.did_nothing(&claim, caller.who()).await?;
+            if !did_nothing {
+                return Err(Problem::new(Code::IdempotencyUnknown, UNKNOWN));
+            }
             let request = Request::from_parts(head, Body::from(body.clone()));
             let response = next.run(request).await;
             keep(&state, claim, &name, response).await
         }
         Idempotency::Replay { answer: sealed, .. } => replay(&state, &name, &sealed),
         Idempotency::InProgress => {
-            let detail = "the same request is being worked on";
-            Err(Problem::new(Code::IdempotencyInProgress, detail)
-                .retry_after(Duration::from_secs(1)))
+            let problem = Problem::new(Code::IdempotencyInProgress, IN_PROGRESS);
+            Err(problem.retry_after(Duration::from_secs(1)))
         }
         Idempotency::Conflict => Err(Problem::new(
             Code::IdempotencyMismatch,
@@ -100,9 +105,19 @@ pub(crate) async fn guard(
     }
 }
 
+/// Returns the one who may have the answer of a request again: it may hold secrets, so that it is
+/// the caller who got it first.
+pub(crate) fn owner(caller: &Caller) -> String {
+    let key = caller.key().map(|key| key.id.to_string());
+    key.unwrap_or_else(|| "operator".to_owned())
+}
+
 /// Returns the one `Idempotency-Key` of a request; `None` without the header.
-fn key_of(request: &Request) -> Result<Option<String>, Problem> {
-    let mut values = request.headers().get_all(&IDEMPOTENCY_KEY).iter();
+///
+/// # Errors
+/// What would work.
+pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, String> {
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
@@ -112,9 +127,8 @@ fn key_of(request: &Request) -> Result<Option<String>, Problem> {
     };
     match (value.to_str().ok().filter(plain), values.next()) {
         (Some(key), None) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::field(
-            "Idempotency-Key",
-            format!("send one, of 1 to {MAX_KEY_BYTES} visible ASCII characters"),
+        _ => Err(format!(
+            "send one, of 1 to {MAX_KEY_BYTES} visible ASCII characters"
         )),
     }
 }

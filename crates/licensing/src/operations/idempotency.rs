@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{InstanceId, Timestamp};
+use model::{InstanceId, Timestamp, Who};
 use sha2::{Digest, Sha256};
-use store::{Claim, ClaimKey, ClaimKind, Claimed, NewClaim};
+use store::{AuditFilter, Claim, ClaimKey, ClaimKind, Claimed, NewClaim};
 
 use super::in_flight::InFlight;
 use super::prepared::Prepared;
@@ -71,6 +71,8 @@ pub struct IdempotencyGuard {
     /// The time at which an earlier try began that was not finished; how far it came is not known.
     /// `None`: there was none.
     pub broken_off: Option<Timestamp>,
+    /// Whether that try was another process's, which has ended: it does nothing any more.
+    is_orphan: bool,
     /// The prepared answer: that of the first try. `None`: the operation makes its answer.
     pub prepared: Option<Vec<u8>>,
 }
@@ -108,6 +110,7 @@ impl Licensing {
             in_flight: self.in_flight.clone(),
             reference: request.reference,
             broken_off: None,
+            is_orphan: false,
             prepared: request.prepared.map(<[u8]>::to_vec),
         };
         if let Some(done) = self.prepared.of(&key, now) {
@@ -147,9 +150,31 @@ impl Licensing {
         }
         guard.reference = claim.reference;
         guard.broken_off = Some(claim.claimed_at);
+        guard.is_orphan = claim.owner != self.instance;
         (guard.claimed_at, guard.expires_at) = (claim.claimed_at, claim.expires_at);
         guard.prepared = claim.prepared;
         Ok(Idempotency::Run(guard))
+    }
+
+    /// Returns whether earlier tries of an operation, which an actor asked for, did nothing for sure,
+    /// so that it may be carried out: there was none, or its gate died and the audit log, in which
+    /// each change stands with what it changed, has no line of the actor since. A try that broke off
+    /// in this process may still be under way in the store.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn did_nothing(&self, claim: &IdempotencyGuard, actor: Who) -> Result<bool, Error> {
+        /// The time by which a clock may have been set back between a claim and its work.
+        const MARGIN_US: i64 = 1_000_000;
+        let Some(since) = claim.broken_off else {
+            return Ok(true);
+        };
+        let lines = AuditFilter {
+            who: Some(actor.to_string()),
+            from: Some(since.plus_micros(-MARGIN_US)),
+            ..AuditFilter::default()
+        };
+        Ok(claim.is_orphan && self.audit_log(lines, 0, 1).await?.is_empty())
     }
 
     /// Takes over a claim whose owner does not carry it out any more. Returns whether it did.

@@ -1,5 +1,7 @@
 //! The answers of refusals: `{"error","message"}` with the documented codes.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -64,8 +66,17 @@ impl Failure {
     }
 
     /// Returns the refusal of more requests than a key may send.
-    pub(super) fn too_many(wait: std::time::Duration) -> Self {
+    pub(super) fn too_many(wait: Duration) -> Self {
         let message = "this key sends too many requests, retry later";
+        Self::later(wait, message)
+    }
+
+    /// Returns the refusal of a request while the same one is carried out.
+    pub(super) fn in_progress(message: &str) -> Self {
+        Self::later(Duration::from_secs(1), message)
+    }
+
+    fn later(wait: Duration, message: &str) -> Self {
         let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
         Self {
             retry_after: Some(model::retry_after_seconds(wait)),

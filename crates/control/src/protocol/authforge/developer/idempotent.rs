@@ -1,9 +1,6 @@
 //! `Idempotency-Key`: a creation that is sent again gets the first answer, so that whoever grants
 //! licenses for the events of a payment provider grants one for each event.
 
-use std::time::Duration;
-
-use axum::http::HeaderName;
 use axum::response::Response;
 use licensing::{Idempotency, IdempotentRequest};
 use serde_json::Value;
@@ -13,12 +10,9 @@ use super::answer::Failure;
 use super::context::Asked;
 use super::licenses::created;
 use crate::http::fault::Fault;
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The length of the longest key, in bytes.
-const MAX_KEY_BYTES: usize = 255;
-/// The time for which an answer is kept.
-const LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+use crate::http::idempotency::{
+    IDEMPOTENCY_KEY_NAME, IN_PROGRESS, LIFETIME, UNKNOWN, key_of, owner,
+};
 
 /// Does what makes something once for each `Idempotency-Key` of a caller, and answers with what was
 /// made; without the header, each time.
@@ -27,19 +21,12 @@ pub(super) async fn once<F: Future<Output = Result<Value, Failure>>>(
     body: &[u8],
     make: impl FnOnce() -> F,
 ) -> Result<Response, Failure> {
-    let Some(given) = asked.headers.get(IDEMPOTENCY_KEY) else {
+    let refused = |detail: &str| Failure::invalid(IDEMPOTENCY_KEY_NAME, detail);
+    let given = key_of(&asked.headers).map_err(|detail| refused(&detail))?;
+    let Some(given) = given else {
         return Ok(created(make().await?));
     };
-    let fits = (1..=MAX_KEY_BYTES).contains(&given.len())
-        && given.as_bytes().iter().all(u8::is_ascii_graphic);
-    if !fits {
-        let detail = format!("send 1 to {MAX_KEY_BYTES} visible ASCII characters");
-        return Err(Failure::invalid("Idempotency-Key", detail));
-    }
-    let owner = asked
-        .caller
-        .key()
-        .map_or_else(|| "operator".to_owned(), |key| key.id.to_string());
+    let owner = owner(&asked.caller);
     let name = [owner.as_bytes(), b"authforge licenses", given.as_bytes()];
     let licensing = asked.services.licensing();
     let request = IdempotentRequest {
@@ -52,11 +39,6 @@ pub(super) async fn once<F: Future<Output = Result<Value, Failure>>>(
         dead: &asked.services.api().ledger.earlier_starts(),
     };
     let claim = match licensing.once(&request).await? {
-        // Whether the first try made licenses is not known, and they must not be made twice.
-        Idempotency::Run(claim) if claim.broken_off.is_some() => {
-            let detail = "the first request with this key broke off: look whether it made licenses, then use another key";
-            return Err(Failure::invalid("Idempotency-Key", detail));
-        }
         Idempotency::Run(claim) => claim,
         Idempotency::Replay { answer, .. } => {
             let opened = licensing.open_answer(&name, &answer);
@@ -64,12 +46,16 @@ pub(super) async fn once<F: Future<Output = Result<Value, Failure>>>(
             let unreadable = || Fault::internal(&"a kept answer cannot be read");
             return Ok(created(answer.ok_or_else(unreadable)?));
         }
-        Idempotency::InProgress => return Err(Failure::too_many(Duration::from_secs(1))),
+        Idempotency::InProgress => return Err(Failure::in_progress(IN_PROGRESS)),
         Idempotency::Conflict => {
-            let detail = "it was used for another request: use another one";
-            return Err(Failure::invalid("Idempotency-Key", detail));
+            return Err(refused("it was used for another request: use another one"));
         }
     };
+    // Licenses must not be made twice.
+    if !licensing.did_nothing(&claim, asked.caller.who()).await? {
+        let detail = format!("the first request with it broke off: {UNKNOWN}");
+        return Err(refused(&detail));
+    }
     match make().await {
         Ok(made) => {
             let bytes = serde_json::to_vec(&made).expect("an answer is plain data");
