@@ -328,3 +328,29 @@ async fn api_keys_are_shown_once_whatever_their_app_says() {
         .unwrap();
     assert_eq!(site.store.sealed_keys(id).await, Ok(vec![]));
 }
+
+#[tokio::test]
+async fn a_seller_is_told_a_whole_key_where_a_copy_is_kept_whether_or_not_its_app_asks_for_copies()
+{
+    let site = site();
+    let gate = site.gate(SECRET, false).await;
+    let operator = gate.acting(Actor::OPERATOR);
+    for keeps_copy in [true, false] {
+        let request = IssueRequest {
+            key: KeySource::Generate(KeyFormat::Authforge),
+            keeps_copy,
+            ..IssueRequest::for_app(app("api"))
+        };
+        let issued = operator.issue(request).await.unwrap().remove(0);
+        let stored = gate.license(issued.license.license.id).await.unwrap();
+        let key = issued.credential.unwrap();
+        let key = key.expose();
+        let expected = match keeps_copy {
+            true => key.to_owned(),
+            false => format!("{}-****-****-****", &key[..4]),
+        };
+        let told = gate.key_for_seller(&stored).await.unwrap();
+        assert_eq!(told.as_deref(), Some(&*expected));
+        assert_eq!(operator.listed_key(&stored).await.unwrap(), expected);
+    }
+}

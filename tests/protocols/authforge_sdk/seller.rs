@@ -49,8 +49,6 @@ impl Seller {
         table.extend(lines.iter().map(|&line| line.to_owned()));
         let site = Site::with(binary!(), |upstream| {
             let app = App::new(APP, upstream)
-                // Events tell the keys of licenses where copies of them are kept.
-                .line("key_recovery = true")
                 .table(&table.join("\n"))
                 .route("/", &[])
                 .route("/export", &["features = [\"export\"]"]);

@@ -1,6 +1,9 @@
 //! The operations that show keys again, for apps that ask for it.
 
-use model::{AppName, Credential, CredentialId, CredentialStatus, License, LicenseStatus};
+use model::{
+    AppName, Credential, CredentialId, CredentialInfo, CredentialStatus, KeyFormat, License,
+    LicenseId, LicenseStatus,
+};
 use serde_json::{Value, json};
 use store::{AuditEntries, StoredLicense};
 
@@ -63,19 +66,46 @@ impl AuditedLicensing {
 }
 
 impl Licensing {
-    /// Returns the key of a license for a message to its seller: the whole key of its newest
-    /// credential where the app keeps copies, in force or not, else the visible beginning of it;
-    /// `None`: it has no credential. It leaves no line in the audit log, since whoever has the
-    /// messages sent is in it.
+    /// Returns the key of a license for a message to its seller: the newest in force, else the
+    /// newest, whole where a copy of it is kept, else what may be shown of it, with stars for the
+    /// rest; `None`: the license has no key. It leaves no line in the audit log, since whoever has
+    /// the messages sent is in it.
     ///
     /// # Errors
     /// The store fails.
     pub async fn key_for_seller(&self, stored: &StoredLicense) -> Result<Option<String>, Error> {
-        if let Some((_, key)) = self.recovered(&stored.license, |_| true).await? {
-            return Ok(Some(key.expose().to_owned()));
+        let is_active = |info: &&CredentialInfo| info.status == CredentialStatus::Active;
+        let all = stored.credentials.iter();
+        let Some(info) = all.max_by_key(|info| (is_active(info), info.id)) else {
+            return Ok(None);
+        };
+        let whole = self.copy_of(stored, info).await?;
+        Ok(Some(whole.map_or_else(
+            || masked(info),
+            |key| key.expose().to_owned(),
+        )))
+    }
+
+    /// Returns a key of a license of which a copy is kept, whether its app asks for copies or the
+    /// key was made for a protocol that shows keys; `None`: none is.
+    pub(crate) async fn copy_of(
+        &self,
+        stored: &StoredLicense,
+        info: &CredentialInfo,
+    ) -> Result<Option<Credential>, Error> {
+        let license = stored.license.id;
+        let Some(copies) = &self.copies else {
+            return Ok(None);
+        };
+        let sealed = self.store.sealed_keys(license).await?;
+        let Some((_, sealed)) = sealed.into_iter().find(|(id, _)| *id == info.id) else {
+            return Ok(None);
+        };
+        let opened = copies.open(license, info.id, &sealed).await?;
+        if opened.is_none() {
+            warn_of_copy(license, info.id);
         }
-        let newest = stored.credentials.iter().max_by_key(|info| info.id);
-        Ok(newest.map(|info| info.prefix.clone()))
+        Ok(opened)
     }
 
     /// Returns the newest key of a license of which a copy was kept, among the credentials that are
@@ -94,9 +124,7 @@ impl Licensing {
             }
             match copies.open(license.id, id, &sealed).await? {
                 Some(key) => return Ok(Some((id, key))),
-                None => {
-                    tracing::error!(license = %license.id, credential = %id, "a copy of a key does not open, somebody changed it or put it there: rotate the key");
-                }
+                None => warn_of_copy(license.id, id),
             }
         }
         Ok(None)
@@ -129,4 +157,16 @@ impl Licensing {
         let recovers = plans.app(app).is_some_and(|terms| terms.key_recovery);
         self.copies.as_ref().filter(|_| recovers)
     }
+}
+
+/// Returns what may be shown of a key of which no copy is kept, with stars for the rest.
+pub(crate) fn masked(info: &CredentialInfo) -> String {
+    match info.kind == KeyFormat::Authforge.as_str() {
+        true => format!("{}-****-****-****", info.prefix),
+        false => format!("{}****", info.prefix),
+    }
+}
+
+fn warn_of_copy(license: LicenseId, credential: CredentialId) {
+    tracing::error!(%license, %credential, "a copy of a key does not open, somebody changed it or put it there: rotate the key");
 }

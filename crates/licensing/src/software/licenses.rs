@@ -2,8 +2,8 @@
 //! devices.
 
 use model::{
-    ACCESS_TOKEN_KIND, ApiKey, AppName, Credential, CredentialStatus, DeviceId, KeyFormat,
-    LicenseId, LicenseStatus,
+    ACCESS_TOKEN_KIND, ApiKey, AppName, Credential, CredentialStatus, DeviceId, LicenseId,
+    LicenseStatus,
 };
 use serde_json::{Value, json};
 use store::{AuditEntries, Binding, Changed, NewDevice, StoredLicense};
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::audit::RepeatedEvent;
 use crate::error::Error;
 use crate::licensing::Licensing;
-use crate::operations::AuditedLicensing;
+use crate::operations::{AuditedLicensing, masked};
 
 /// A license that was found by one of its keys.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,20 +86,8 @@ impl AuditedLicensing {
         let Some(info) = newest else {
             return Ok("****".to_owned());
         };
-        let masked = match info.kind == KeyFormat::Authforge.as_str() {
-            true => format!("{}-****-****-****", info.prefix),
-            false => format!("{}****", info.prefix),
-        };
-        let Some(copies) = &self.copies else {
-            return Ok(masked);
-        };
-        let sealed = self.store.sealed_keys(stored.license.id).await?;
-        let Some((_, sealed)) = sealed.into_iter().find(|(id, _)| *id == info.id) else {
-            return Ok(masked);
-        };
-        let Some(key) = copies.open(stored.license.id, info.id, &sealed).await? else {
-            tracing::error!(license = %stored.license.id, credential = %info.id, "a copy of a key does not open, somebody changed it or put it there: rotate the key");
-            return Ok(masked);
+        let Some(key) = self.copy_of(stored, info).await? else {
+            return Ok(masked(info));
         };
         let shown = RepeatedEvent::KeyShown {
             credential: info.id,
