@@ -1,8 +1,8 @@
 //! Accounts, apps, plans and the status of the gate, on the wire.
 
 use model::{
-    AccountName, AppId, AppName, Currency, InstanceId, Interval, Money, PlanName, PlanRevisionId,
-    RateLimit, Timestamp,
+    AccountName, AppName, Currency, InstanceId, Money, PlanName, PlanRevisionId, RateLimit,
+    Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,50 +52,6 @@ pub struct App {
     pub mode: String,
     /// The declared routes, as `METHODS /path`; none: every path and method.
     pub routes: Vec<String>,
-}
-
-/// A request to make a new secret of an app.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RenewAppSecret {
-    /// The time for which the secrets before stay valid; absent: one day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlap: Option<Interval>,
-    /// Whether the secrets before end now, as after a theft.
-    #[serde(default)]
-    pub at_once: bool,
-}
-
-/// The credentials of the software that is sold with an app: the secret that it proves itself with, and the key that it verifies answers with.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AppCredentials {
-    /// The app.
-    pub app: AppName,
-    /// The identity; the same for ever.
-    pub app_id: AppId,
-    /// The secret, shown this once: only in the answer to its creation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_secret: Option<String>,
-    /// The public key of the app, 32 bytes (Ed25519) in standard base64.
-    pub public_key: String,
-    /// The time at which the secret in use was made; null: none was.
-    pub created_at: Option<Timestamp>,
-    /// The time until which a secret before it is taken; null: none is.
-    pub former_until: Option<Timestamp>,
-}
-
-impl RenewAppSecret {
-    /// The overlap where none is asked for, in seconds.
-    pub const OVERLAP: u64 = 86_400;
-}
-
-impl std::fmt::Debug for AppCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AppCredentials")
-            .field("app", &self.app)
-            .field("app_id", &self.app_id)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A plan as the configuration has it.

@@ -19,6 +19,7 @@ mod problem;
 mod report;
 mod signing;
 mod socket;
+mod software;
 mod token;
 mod user;
 mod webhook;
@@ -28,7 +29,7 @@ pub use api_key::{
 };
 pub use audit::{AuditLine, AuditQuery};
 pub use credit::{Adjust, Adjusted};
-pub use directory::{Account, App, AppCredentials, CreateAccount, Plan, RenewAppSecret, Status};
+pub use directory::{Account, App, CreateAccount, Plan, Status};
 pub use import::{
     ImportLicenses, ImportProblem, ImportResult, ImportRow, ImportStatus, ImportedLicense,
 };
@@ -43,6 +44,10 @@ pub use problem::ProblemBody;
 pub use report::{Call, CallQuery, FollowQuery, FollowedCalls, UsageBy, UsageParameters};
 pub use signing::{RotateSigningKey, SealKey, SigningKey};
 pub use socket::{SOCKET_NAME, socket_path};
+pub use software::{
+    AppCredentials, AppSigningKey, AppSoftware, ChangeAppSoftware, ImportAppCredentials,
+    ImportAppKey, RenewAppSecret, RetireAppKey, RotateAppKey,
+};
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};
 pub use webhook::{

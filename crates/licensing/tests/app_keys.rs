@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::signing::NewAppKey;
+use licensing::signing::{AppKeySeed, AppKeys, NewAppKey};
 use licensing::{Error, Keyring, KeyringSecret, Signing};
-use model::{Actor, AppName, Clock, ManualClock};
+use model::{AccountName, Actor, AppName, Clock, ManualClock, SigningKeyId, SigningKeyState};
 use ring::signature::{ED25519, UnparsedPublicKey};
-use store::{SqliteOptions, SqliteStore};
+use store::{AuditEntries, ManagementStore, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 
 struct Site {
@@ -45,8 +45,20 @@ fn app(name: &str) -> AppName {
     name.parse().unwrap()
 }
 
-fn seed() -> [u8; 32] {
-    hex::decode(SEED).unwrap().try_into().unwrap()
+fn account() -> AccountName {
+    "default".parse().unwrap()
+}
+
+async fn add(
+    gate: &Signing,
+    app: &AppName,
+    new: NewAppKey,
+) -> Result<(Arc<AppKeys>, SigningKeyId), Error> {
+    gate.add_app_key(app, &account(), new, Actor::GATE).await
+}
+
+fn seed() -> Option<AppKeySeed> {
+    Some(AppKeySeed::parse(SEED).unwrap())
 }
 
 #[tokio::test]
@@ -72,10 +84,10 @@ async fn a_key_that_is_imported_signs_at_once_and_once_only() {
     let signing = site.gate().await;
     let import = async || {
         let new = NewAppKey {
-            seed: Some(seed()),
+            seed: seed(),
             lead: Duration::ZERO,
         };
-        signing.add_app_key(&app("api"), new, Actor::GATE).await
+        add(&signing, &app("api"), new).await.map(|(keys, _)| keys)
     };
     let keys = import().await.unwrap();
     let now = site.clock.now();
@@ -87,11 +99,17 @@ async fn a_key_that_is_imported_signs_at_once_and_once_only() {
     assert_eq!(hex::encode(later.signer(now).public_key()), PUBLIC_KEY);
     // An old key does not sign again.
     let next = NewAppKey::default();
-    let next = signing.add_app_key(&app("api"), next, Actor::GATE).await;
-    assert_eq!(next.unwrap().iter().count(), 3);
+    let next = add(&signing, &app("api"), next).await;
+    assert_eq!(next.unwrap().0.iter().count(), 3);
     let refused = import().await.unwrap_err();
     assert!(
-        matches!(refused, Error::Invalid { field: "seed", .. }),
+        matches!(
+            refused,
+            Error::Invalid {
+                field: "private_key",
+                ..
+            }
+        ),
         "{refused}"
     );
 }
@@ -105,8 +123,7 @@ async fn a_key_with_notice_is_known_before_it_signs() {
         lead: HOUR,
         ..NewAppKey::default()
     };
-    let keys = one.add_app_key(&app("api"), new, Actor::GATE).await;
-    let keys = keys.unwrap();
+    let (keys, _) = add(&one, &app("api"), new).await.unwrap();
     let now = site.clock.now();
     let old = first.signer(now).id();
     assert_eq!(keys.signer(now).id(), old);
@@ -118,6 +135,112 @@ async fn a_key_with_notice_is_known_before_it_signs() {
     testkit::eventually::eventually_async("the other gate knows the new key", async || {
         let keys = other.app_keys(&app("api")).await.unwrap();
         keys.iter().count() == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_retired_signs_no_more_on_any_gate_and_the_one_that_signs_stays() {
+    let site = Site::new();
+    let (one, two) = (site.gate().await, site.gate().await);
+    let api = app("api");
+    let first = two.app_keys(&api).await.unwrap();
+    let first = first.signer(site.clock.now()).id();
+    let retire = async |id| one.retire_app_key(&api, &account(), id, Actor::GATE).await;
+    let is_refused = |result: Result<_, Error>| matches!(result, Err(Error::Invalid { field, .. }) if field == "id");
+    assert!(is_refused(retire(first).await.map(drop)), "it signs");
+    let lost = NewAppKey {
+        lead: HOUR,
+        ..NewAppKey::default()
+    };
+    let lost = add(&one, &api, lost).await;
+    let (keys, lost) = lost.unwrap();
+    let states = |keys: &AppKeys| {
+        let now = site.clock.now();
+        let state = |key| keys.state(key, now);
+        keys.iter().map(state).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        states(&keys),
+        [SigningKeyState::Signing, SigningKeyState::Next]
+    );
+    let twice = NewAppKey::default();
+    let twice = add(&one, &api, twice).await;
+    assert!(matches!(twice, Err(Error::RotationUnderWay { .. })));
+    for _ in 0..2 {
+        retire(lost).await.unwrap();
+    }
+    assert!(is_refused(retire(SigningKeyId::generate()).await.map(drop)));
+    site.clock.advance(HOUR);
+    for gate in [&two, &site.gate().await] {
+        let keys = gate.read_app_keys(&api).await.unwrap();
+        assert_eq!(keys.signer(site.clock.now()).id(), first);
+        assert_eq!(keys.trusted().count(), 1);
+        assert_eq!(
+            states(&keys),
+            [SigningKeyState::Signing, SigningKeyState::Retired]
+        );
+    }
+    // An imported key takes over, and what it took over from can end then.
+    let new = NewAppKey {
+        seed: seed(),
+        ..NewAppKey::default()
+    };
+    let new = add(&one, &api, new).await;
+    assert_eq!(
+        states(&new.unwrap().0)[0],
+        SigningKeyState::Overlapping,
+        "software trusts it"
+    );
+    retire(first).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_imported_key_and_a_made_one_sign_in_the_order_of_their_times() {
+    let site = Site::new();
+    let gate = site.gate().await;
+    let made = NewAppKey {
+        lead: HOUR,
+        ..NewAppKey::default()
+    };
+    let api = app("api");
+    let made = add(&gate, &api, made).await;
+    let (_, made) = made.unwrap();
+    let imported = NewAppKey {
+        seed: seed(),
+        ..NewAppKey::default()
+    };
+    let (keys, imported) = add(&gate, &api, imported).await.unwrap();
+    assert_eq!(keys.signer(site.clock.now()).id(), imported);
+    site.clock.advance(HOUR);
+    assert_eq!(keys.signer(site.clock.now()).id(), made);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_keeps_no_other_app_from_its_new_keys() {
+    let site = Site::new();
+    let (one, two) = (site.gate().await, site.gate().await);
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"].map(app);
+    for (at, name) in names.iter().enumerate() {
+        let _ = two.app_keys(name).await.unwrap();
+        if at % 2 == 0 {
+            let bad = b"{}\nno key".to_vec();
+            let key = format!("keyring/app/{name}/2");
+            let put = site.store.put_if_absent(&key, bad, AuditEntries::none());
+            put.await.unwrap();
+        } else {
+            let new = NewAppKey::default();
+            add(&one, name, new).await.unwrap();
+        }
+    }
+    let _running = tokio::spawn(two.clone().run());
+    testkit::eventually::eventually_async("the good ones are known", async || {
+        for name in names.iter().skip(1).step_by(2) {
+            if two.app_keys(name).await.unwrap().iter().count() != 2 {
+                return false;
+            }
+        }
+        true
     })
     .await;
 }

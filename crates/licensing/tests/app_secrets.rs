@@ -126,3 +126,45 @@ async fn of_many_who_renew_at_once_each_gets_a_secret_that_is_taken() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn credentials_that_software_has_already_are_taken_over_beside_those_made_here() {
+    let world = World::new().await;
+    let neighbour = world.neighbour(options()).await;
+    let made = renew(&world, HOUR).await;
+    let theirs = Credential::parse("as-their-software-has-it").unwrap();
+    let operator = world.licensing.acting(Actor::OPERATOR);
+    let import = async |id: &str| {
+        let app = app();
+        let imported = operator.import_app_credentials(&app, id, &theirs, HOUR);
+        imported.await
+    };
+    let secrets = import("their-id").await.unwrap();
+    assert_eq!(
+        secrets.former_until,
+        Some(world.now().plus_micros(3_600_000_000))
+    );
+    world.advance(HOUR / 2).await;
+    let again = import("their-id").await.unwrap();
+    assert_eq!(again, secrets, "the same again changes nothing");
+    let own = secrets.app_id.to_string();
+    for gate in [&world, &neighbour] {
+        for id in ["their-id", &own] {
+            for secret in [&made, &theirs] {
+                eventually_async("it is taken", async || {
+                    let found = gate.licensing.app_of_secret(id, secret.expose()).await;
+                    found.unwrap().is_some()
+                })
+                .await;
+            }
+        }
+    }
+    let shown = async || {
+        let known = world.licensing.software_app_named(&app()).await.unwrap();
+        known.shown_id()
+    };
+    assert_eq!(shown().await, "their-id");
+    import(&own).await.unwrap();
+    assert_eq!(shown().await, own, "its own id takes the imported one away");
+    assert!(import("not an id").await.is_err());
+}

@@ -4,6 +4,7 @@ mod crate_sdk;
 mod devices;
 mod examples;
 mod lost_answers;
+mod moving_in;
 mod offline;
 mod programs;
 mod python_sdk;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_types::{AppCredentials, RenewAppSecret, Scope};
+use api_types::{AppCredentials, ImportAppCredentials, RenewAppSecret, Scope};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -47,6 +47,18 @@ pub(super) fn routes(routes: Routes) -> Routes {
             .answers::<AppCredentials>(201)
             .idempotent(),
         )
+        .post(
+            "/apps/{name}/credentials/import",
+            import,
+            Operation::new(
+                "importAppCredentials",
+                "Take over the id and the secret of an app that software has already",
+                WRITE,
+            )
+            .of::<AppName>()
+            .body::<ImportAppCredentials>()
+            .answers::<AppCredentials>(200),
+        )
 }
 
 /// Shows the public part of an app's credentials.
@@ -77,10 +89,7 @@ async fn renew(
             ));
         }
         (None, true) => Duration::ZERO,
-        (overlap, false) => overlap.map_or(
-            Duration::from_secs(RenewAppSecret::OVERLAP),
-            model::Interval::duration,
-        ),
+        (asked, false) => overlap(asked),
     };
     // This comes before the secret is made, so that no secret is lost to a key that cannot be read.
     state.signing.app_public_key(&app).await?;
@@ -89,14 +98,45 @@ async fn renew(
     Ok((StatusCode::CREATED, Answer(view)))
 }
 
+/// Takes over credentials.
+async fn import(
+    State(state): Shared,
+    caller: Caller,
+    Audited(acting): Audited,
+    Name(name): Name,
+    Json(request): Json<ImportAppCredentials>,
+) -> Result<Answer<AppCredentials>, Problem> {
+    let app = own(&state, &caller, &name)?;
+    let secret = Credential::parse(&request.app_secret);
+    let secret = secret.map_err(|error| Problem::field("app_secret", error))?;
+    let overlap = overlap(request.overlap);
+    // This comes first for the reason that it does in `renew`.
+    state.signing.app_public_key(&app).await?;
+    let imported = acting.import_app_credentials(&app, &request.app_id, &secret, overlap);
+    Ok(Answer(view(&state, imported.await?, None).await?))
+}
+
+fn overlap(asked: Option<model::Interval>) -> Duration {
+    let usual = Duration::from_secs(RenewAppSecret::OVERLAP);
+    asked.map_or(usual, model::Interval::duration)
+}
+
 /// Returns an app by its name, if the caller may see it.
 fn own(state: &Api, caller: &Caller, name: &str) -> Result<AppName, Problem> {
+    Ok(own_app(state, caller, name)?.name.clone())
+}
+
+/// Returns an app of the configuration by its name, if the caller may see it.
+pub(super) fn own_app<'a>(
+    state: &'a Api,
+    caller: &Caller,
+    name: &str,
+) -> Result<&'a api_types::App, Problem> {
     let mut apps = state.directory.apps.iter();
     let found = apps.find(|app| app.name.as_str() == name);
     let sees = |app: &&api_types::App| caller.sees_app(&app.account, &app.name);
     found
         .filter(sees)
-        .map(|app| app.name.clone())
         .ok_or_else(|| Problem::not_found("app", name))
 }
 
@@ -106,7 +146,9 @@ async fn view(
     secret: Option<Credential>,
 ) -> Result<AppCredentials, Problem> {
     let public_key = state.signing.app_public_key(&secrets.app).await?;
+    let software = state.licensing.software_app_named(&secrets.app).await?;
     Ok(AppCredentials {
+        imported_app_id: software.settings.imported_id.clone(),
         app_id: secrets.app_id,
         app_secret: secret.map(|secret| secret.expose().to_owned()),
         public_key: STANDARD.encode(public_key),

@@ -7,6 +7,8 @@
 mod accounts;
 mod api_keys;
 mod app_credentials;
+mod app_keys;
+mod app_software;
 mod audit;
 mod calls;
 mod credits;
@@ -38,6 +40,8 @@ pub(crate) const ROUTES: &[fn(Routes) -> Routes] = &[
     keys::routes,
     signing::routes,
     app_credentials::routes,
+    app_keys::routes,
+    app_software::routes,
     usage::routes,
     calls::routes,
     audit::routes,

@@ -4,6 +4,7 @@
 
 mod access;
 mod apimw;
+mod app_software;
 mod audit;
 mod authforge;
 mod better_auth;

@@ -111,6 +111,15 @@ impl Things {
             "/webhooks" => json!({ "url": "https://192.0.1.1/" }),
             "/webhooks/{id}/redeliver" => json!({ "failed": true }),
             "/signing-keys/rotate" => json!({ "use": "stamps" }),
+            "/apps/{name}/credentials/import" => {
+                json!({ "app_id": "theirs", "app_secret": "theirs-0001" })
+            }
+            "/apps/{name}/signing-keys/import" => json!({ "private_key": "11".repeat(32) }),
+            "/apps/{name}/signing-keys/rotate" => json!({ "lead": "1d" }),
+            "/apps/{name}/signing-keys/retire" => {
+                json!({ "id": "sgk_0198c0de0198c0de0198c0de0198c0de" })
+            }
+            "/apps/{name}/software" => json!({ "enabled": false }),
             _ => json!({}),
         }
     }

@@ -1,11 +1,14 @@
-//! `tallygate app`: what the gate serves, and the credentials of the software that is sold with it.
+//! `tallygate app`: what the gate serves, and what has to do with the software that is sold with it.
 
 use std::process::ExitCode;
 
-use api_types::{App, AppCredentials, RenewAppSecret};
+use api_types::App;
 use clap::{Args, Subcommand};
-use model::{AppName, Interval};
+use model::AppName;
 
+use super::app_credentials::{self, CredentialsArguments};
+use super::app_keys::{self, AppKeysCommand};
+use super::app_software::{self, SwitchArguments};
 use super::arguments::JsonArgument;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
@@ -19,13 +22,27 @@ pub(crate) enum AppCommand {
     /// Show one app
     #[command(after_help = examples!("tallygate app show api"))]
     Show(ShowArguments),
-    /// Make a new secret of an app and print it, this once, with the app's id and public key
+    /// Make a new secret of an app and print it, this once, with the app's id and public key; or take over those that software has
     #[command(after_help = examples!(
         "tallygate app credentials api",
         "tallygate app credentials api --overlap 7d --json",
         "tallygate app credentials api --at-once",
+        "tallygate app credentials api --import THEIR_APP_ID < secret.txt",
+        "tallygate app credentials api --import THEIR_APP_ID --secret-file secret.txt --overlap 365d",
     ))]
     Credentials(CredentialsArguments),
+    /// The keys that sign answers to the software that is sold with an app
+    #[command(subcommand)]
+    Keys(AppKeysCommand),
+    /// Show whether the software of an app is switched off
+    #[command(after_help = examples!("tallygate app software api"))]
+    Software(SwitchArguments),
+    /// Switch the software of an app off: nobody can validate a license of it
+    #[command(after_help = examples!("tallygate app disable api"))]
+    Disable(SwitchArguments),
+    /// Switch the software of an app on again
+    #[command(after_help = examples!("tallygate app enable api"))]
+    Enable(SwitchArguments),
 }
 
 /// Arguments of `app show`.
@@ -33,21 +50,6 @@ pub(crate) enum AppCommand {
 pub(crate) struct ShowArguments {
     /// Its name
     name: AppName,
-    #[command(flatten)]
-    json: JsonArgument,
-}
-
-/// Arguments of `app credentials`.
-#[derive(Debug, Args)]
-pub(crate) struct CredentialsArguments {
-    /// Its name
-    name: AppName,
-    /// How long the secrets before stay valid [default: 1d]
-    #[arg(long, value_name = "DURATION")]
-    overlap: Option<Interval>,
-    /// End the secrets before now, as after a theft
-    #[arg(long, conflicts_with = "overlap")]
-    at_once: bool,
     #[command(flatten)]
     json: JsonArgument,
 }
@@ -73,16 +75,17 @@ pub(crate) async fn execute(
             }
         }
         AppCommand::Credentials(arguments) => {
-            let path = format!("/apps/{}/credentials", arguments.name);
-            let request = RenewAppSecret {
-                overlap: arguments.overlap,
-                at_once: arguments.at_once,
-            };
-            let made: AppCredentials = client.post(&path, &request).await?;
-            match arguments.json.format() {
-                Format::Json => output.json(&made)?,
-                _ => output.table(&credentials_table(&made))?,
-            }
+            app_credentials::execute(arguments, client, output).await?;
+        }
+        AppCommand::Keys(command) => app_keys::execute(command, client, output).await?,
+        AppCommand::Software(arguments) => {
+            app_software::show(&arguments, client, output).await?;
+        }
+        AppCommand::Disable(arguments) => {
+            app_software::switch(&arguments, false, client, output).await?;
+        }
+        AppCommand::Enable(arguments) => {
+            app_software::switch(&arguments, true, client, output).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -123,22 +126,6 @@ fn app_table(app: &App) -> Table {
     for route in &app.routes {
         table.row(["route".to_owned(), route.clone()]);
     }
-    table
-}
-
-fn credentials_table(made: &AppCredentials) -> Table {
-    let mut table = Table::of_fields("APP");
-    table.row(["app".to_owned(), made.app.to_string()]);
-    table.row(["app_id".to_owned(), made.app_id.to_string()]);
-    table.row([
-        "app_secret".to_owned(),
-        units::maybe(made.app_secret.as_ref()),
-    ]);
-    table.row(["public_key".to_owned(), made.public_key.clone()]);
-    table.row([
-        "former_until".to_owned(),
-        units::maybe_time(made.former_until),
-    ]);
     table
 }
 

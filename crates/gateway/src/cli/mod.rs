@@ -5,6 +5,9 @@
 mod account;
 mod apikey;
 mod app;
+mod app_credentials;
+mod app_keys;
+mod app_software;
 mod arguments;
 mod audit;
 pub(crate) mod calls;
@@ -25,6 +28,7 @@ mod license_keys;
 mod license_table;
 mod output;
 mod progress;
+mod secret_file;
 mod session;
 mod signing_key;
 mod table;

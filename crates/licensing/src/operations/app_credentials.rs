@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{AppId, AppName, AuditEntry, Credential, KeyFormat, KeyHash, Timestamp};
+use model::{AppId, AppName, AppSettings, AuditEntry, Credential, KeyFormat, KeyHash, Timestamp};
 use serde_json::{Value, json};
 use store::AuditEntries;
 use tokio::time::Instant;
@@ -57,11 +57,57 @@ impl AuditedLicensing {
         app: &AppName,
         overlap: Duration,
     ) -> Result<IssuedAppSecret, Error> {
-        let account = self.seller(app, None)?;
         let secret = Credential::generate(KeyFormat::Tallygate);
+        self.add_app_secret(app, &secret, overlap, "app-secret.create")
+            .await?;
+        let secrets = self.app_secrets(app).await?;
+        Ok(IssuedAppSecret { secrets, secret })
+    }
+
+    /// Takes over the credentials of an app that software has already: the id by which it knows the
+    /// app, beside the app's own, and its secret, which is then the one in use. Secrets before it end
+    /// when `overlap` is over. The same credentials again change nothing; the app's own id takes an
+    /// imported one away.
+    ///
+    /// # Errors
+    /// The app is unknown, the id cannot be one or is another app's, the app had too many secrets,
+    /// or the store fails; in the last two cases the id is taken over already.
+    pub async fn import_app_credentials(
+        &self,
+        app: &AppName,
+        app_id: &str,
+        secret: &Credential,
+        overlap: Duration,
+    ) -> Result<AppSecrets, Error> {
+        let own = self.app_id(app).to_string();
+        let imported = Some(app_id.to_owned()).filter(|id| *id != own);
+        let change = |settings: &mut AppSettings| {
+            settings.imported_id.clone_from(&imported);
+            Ok(())
+        };
+        self.change_app_settings(app, change).await?;
+        self.add_app_secret(app, secret, overlap, "app-secret.import")
+            .await?;
+        self.app_secrets(app).await
+    }
+
+    /// Makes a secret the one in use, unless it is.
+    async fn add_app_secret(
+        &self,
+        app: &AppName,
+        secret: &Credential,
+        overlap: Duration,
+        action: &str,
+    ) -> Result<(), Error> {
+        let account = self.seller(app, None)?;
         let hash = self.hasher.hash(secret.expose().as_bytes());
         loop {
-            let number = self.read_app_secrets(app).await?.len() + 1;
+            let known = self.read_app_secrets(app).await?;
+            let in_use = known.last().map(|record| KeyHash::from_bytes(record.hash));
+            if in_use.is_some_and(|in_use| in_use.matches(&hash)) {
+                return Ok(());
+            }
+            let number = known.len() + 1;
             if number > MAX_SECRETS {
                 let reason = format!("had {MAX_SECRETS} secrets, which is the most");
                 return Err(Error::invalid("app", reason));
@@ -71,15 +117,11 @@ impl AuditedLicensing {
                 created_at: self.clock.now(),
                 overlap: overlap.as_secs(),
             };
-            let line = self
-                .own_audit_writer()
-                .line("app-secret.create", app)
-                .of(&account);
+            let line = self.own_audit_writer().line(action, app).of(&account);
             let kept = self.keep_app_secret(app, number, &record, line).await?;
             if kept {
                 self.announce_app_secret(app).await;
-                let secrets = self.app_secrets(app).await?;
-                return Ok(IssuedAppSecret { secrets, secret });
+                return Ok(());
             }
         }
     }

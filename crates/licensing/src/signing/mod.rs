@@ -25,7 +25,7 @@ use model::{
 use serde_json::{Value, json};
 use store::{AuditEntries, Store};
 
-pub use app_keys::{AppKey, AppKeys, NewAppKey};
+pub use app_keys::{AppKey, AppKeySeed, AppKeys, NewAppKey, ParseAppKeySeedError, Retirement};
 pub use jwks::{Jwk, JwkSet};
 pub use stamp::{STAMP_TYPE, StampFault};
 pub use token::{TokenFault, TokenTerms};
@@ -136,13 +136,10 @@ impl Signing {
     pub async fn run(self: Arc<Self>) {
         loop {
             tokio::time::sleep(Self::POLL_INTERVAL).await;
-            let refreshed = async {
-                self.refresh().await?;
-                self.refresh_app_keys().await
-            };
-            if let Err(error) = refreshed.await {
+            if let Err(error) = self.refresh().await {
                 tracing::debug!(%error, "the signing keys cannot be read");
             }
+            self.refresh_app_keys().await;
         }
     }
 

@@ -62,6 +62,27 @@ impl Licensing {
 }
 
 impl AuditedLicensing {
+    /// Switches the software of an app on, or off: then nobody can validate a license of it. In
+    /// force here when this returns, on other gates with their next reading.
+    ///
+    /// # Errors
+    /// There is no such app, or the store fails.
+    pub async fn switch_software(
+        &self,
+        app: &AppName,
+        enabled: bool,
+    ) -> Result<Arc<SoftwareApp>, Error> {
+        let now = self.clock.now();
+        let change = |settings: &mut AppSettings| {
+            settings.disabled_at = match enabled {
+                true => None,
+                false => settings.disabled_at.or(Some(now)),
+            };
+            Ok(())
+        };
+        self.change_app_settings(app, change).await
+    }
+
     /// Changes what the seller of an app decided. `change` may run several times, on the settings
     /// as they are then; what it makes is in force here when this returns, and on other gates with
     /// their next reading. Settings that stay as they are are not written.

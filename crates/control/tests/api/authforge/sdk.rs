@@ -89,7 +89,7 @@ async fn the_sdk_trusts_a_new_key_that_it_was_shipped_with_before_it_signs() {
         software
             .world
             .signing
-            .add_app_key(&app, new, Actor::OPERATOR)
+            .add_app_key(&app, &"default".parse().unwrap(), new, Actor::OPERATOR)
             .await
             .unwrap();
     };

@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use licensing::SoftwareApp;
 use licensing::signing::AppKey;
-use model::AppSettings;
 use serde_json::{Value, json};
 
 use super::answer::Failure;
@@ -28,15 +27,10 @@ pub(super) async fn change(asked: Asked) -> Result<Json<Value>, Failure> {
     asked.requires_more_than_one_license()?;
     let app = asked.app().await?;
     let change: ChangeApp = asked.content()?;
-    let now = asked.services.now();
-    let change = |settings: &mut AppSettings| {
-        settings.disabled_at = match change.enabled {
-            true => None,
-            false => settings.disabled_at.or(Some(now)),
-        };
-        Ok(())
-    };
-    let app = asked.acting().change_app_settings(&app.app, change).await?;
+    let app = asked
+        .acting()
+        .switch_software(&app.app, change.enabled)
+        .await?;
     shown(&asked, &app).await
 }
 
@@ -66,6 +60,6 @@ async fn shown(asked: &Asked, app: &Arc<SoftwareApp>) -> Result<Json<Value>, Fai
         "appId": app.shown_id(),
         "name": app.app,
         "enabled": !app.is_disabled(),
-        "publicKeys": keys.iter().map(key).collect::<Vec<_>>(),
+        "publicKeys": keys.trusted().map(key).collect::<Vec<_>>(),
     })))
 }
