@@ -67,7 +67,7 @@ impl FromRequest<Context> for Asked {
         if let Some(key) = caller.key() {
             let now = services.api().clock.since_boot();
             let taken = context.paces.take(key.id, now);
-            taken.map_err(|wait| Failure::too_many(wait))?;
+            taken.map_err(Failure::too_many)?;
         }
         // A parameter that is no text names nothing that there is.
         let parameters = RawPathParams::from_request_parts(&mut head, context).await;
