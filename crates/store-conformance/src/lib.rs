@@ -267,6 +267,7 @@ macro_rules! instantiate_webhook_conformance {
         $crate::instantiate_conformance!($factory;
             webhooks {
                 a_webhook_comes_back_as_it_was_and_is_changed_where_it_is_named,
+                a_webhook_that_is_not_as_it_was_seen_stays_as_it_is,
                 no_more_webhooks_than_allowed_are_kept_under_parallel_writers,
                 a_secret_is_replaced_with_an_overlap,
                 an_event_becomes_one_delivery_for_each_webhook_that_gets_it,

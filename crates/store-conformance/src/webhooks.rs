@@ -10,7 +10,7 @@ use model::{
 use serde_json::json;
 use store::{
     Attempt, AuditEntries, Busy, Delivery, DeliveryFilter, DeliveryState, Error, NewWebhook,
-    SealedKey, Store, WebhookChange, WebhookFilter, WebhookStore,
+    SealedKey, Store, WebhookChange, WebhookChanged, WebhookFilter, WebhookStore,
 };
 
 use crate::StoreFactory;
@@ -85,7 +85,7 @@ pub(crate) async fn change(
     now: Timestamp,
 ) {
     let changed = hooks(store).change_webhook(id, change, now, AuditEntries::none());
-    assert!(changed.await.expect("answers").is_some());
+    assert!(matches!(changed.await, Ok(WebhookChanged::Made(_))));
 }
 
 pub(crate) async fn found(store: &Arc<dyn Store>, id: WebhookId) -> Webhook {
@@ -175,7 +175,39 @@ pub async fn a_webhook_comes_back_as_it_was_and_is_changed_where_it_is_named<F: 
     assert_eq!(hooks(&store).webhook(one_id).await, Ok(None));
     let gone = WebhookChange::default();
     let changed = hooks(&store).change_webhook(one_id, gone, hours(1), AuditEntries::none());
-    assert_eq!(changed.await, Ok(None));
+    assert_eq!(changed.await, Ok(WebhookChanged::Unknown));
+}
+
+/// A change that wants a webhook to be as somebody saw it is made of no other.
+pub async fn a_webhook_that_is_not_as_it_was_seen_stays_as_it_is<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let id = keep(&store, new_webhook()).await;
+    let seen = found(&store, id).await;
+    let other = "https://example.org/other";
+    for (url, state, is_made) in [
+        (other, WebhookState::Active, false),
+        (seen.url.as_str(), WebhookState::Paused, false),
+        (seen.url.as_str(), WebhookState::Active, true),
+        (seen.url.as_str(), WebhookState::Active, false),
+    ] {
+        let before = found(&store, id).await;
+        let to = WebhookChange {
+            url: Some(other.to_owned()),
+            state: Some(WebhookState::Paused),
+            only_if: Some((url.to_owned(), state)),
+            ..WebhookChange::default()
+        };
+        let changed = hooks(&store).change_webhook(id, to, hours(1), AuditEntries::none());
+        let changed = changed.await.expect("answers");
+        let now = found(&store, id).await;
+        match is_made {
+            true => assert_eq!(changed, WebhookChanged::Made(now.clone())),
+            false => assert_eq!(changed, WebhookChanged::Otherwise(before.clone())),
+        }
+        assert_eq!(now == before, !is_made);
+    }
+    assert_eq!(found(&store, id).await.url, other);
 }
 
 /// An account and app have no more webhooks of a form than are allowed, however many are made at

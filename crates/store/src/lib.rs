@@ -76,7 +76,7 @@ pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 pub use users::{UserChange, UserStore};
 pub use webhooks::{
     Attempt, AttemptResult, Busy, Delivery, DeliveryFilter, DeliveryState, NewWebhook, NextStep,
-    Waiting, WebhookChange, WebhookFilter, WebhookSecret, WebhookStore,
+    Waiting, WebhookChange, WebhookChanged, WebhookFilter, WebhookSecret, WebhookStore,
 };
 
 /// The methods that a gate needs of its store.

@@ -61,6 +61,19 @@ pub struct WebhookChange {
     /// A new secret. Those before it end at the time, if they do not end sooner. A webhook has at
     /// most [`WebhookChange::MAX_SECRETS`]: the oldest beyond that are gone.
     pub secret: Option<(SealedKey, Timestamp)>,
+    /// The URL and the state that the webhook must have for the change to be made; `None`: any.
+    pub only_if: Option<(String, WebhookState)>,
+}
+
+/// What came of a change of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookChanged {
+    /// It was made, and this is the webhook now.
+    Made(Webhook),
+    /// The webhook has another URL or state than [`WebhookChange::only_if`] says, and stays as it is.
+    Otherwise(Webhook),
+    /// There is no such webhook.
+    Unknown,
 }
 
 impl WebhookChange {
@@ -224,14 +237,14 @@ pub trait WebhookStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<WebhookSecret>, Error>;
 
-    /// Changes a webhook; `None`: there is no such webhook.
+    /// Changes a webhook, if it is as the change wants it to be.
     async fn change_webhook(
         &self,
         id: WebhookId,
         change: WebhookChange,
         now: Timestamp,
         entries: AuditEntries<Changed<Webhook>>,
-    ) -> Result<Option<Webhook>, Error>;
+    ) -> Result<WebhookChanged, Error>;
 
     /// Removes a webhook with its secrets and deliveries. Returns whether there was one. Many
     /// deliveries are removed in several transactions, after the webhook.

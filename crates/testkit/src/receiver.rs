@@ -25,6 +25,8 @@ pub enum Manner {
     Challenge,
     /// It reads, and never answers.
     Hang,
+    /// It reads, and answers when it is told another manner, in that one.
+    Hold,
     /// It answers 200 with a body that comes a byte at a time and does not end.
     Drip,
     /// It redirects to a URL.
@@ -185,6 +187,19 @@ impl Received {
     }
 }
 
+impl Shared {
+    fn manner_at(&self, target: &str) -> Manner {
+        let manners = locked(&self.manners);
+        manners.get(target).unwrap_or(&manners[""]).clone()
+    }
+}
+
+/// Returns the challenge in a body; nothing where there is none.
+fn challenge_in(body: &str) -> String {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    body["challenge"].as_str().unwrap_or("").to_owned()
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -236,10 +251,7 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         headers: head.headers.clone(),
         body: buffer.split_off(length),
     };
-    let manner = {
-        let manners = locked(&shared.manners);
-        manners.get(target).unwrap_or(&manners[""]).clone()
-    };
+    let mut manner = shared.manner_at(target);
     if manner != Manner::Unread {
         let Framing::Length(length) = head.request_framing() else {
             return Err(io::ErrorKind::InvalidData.into());
@@ -251,14 +263,16 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         }
         received.at = Instant::now();
     }
+    let said = String::from_utf8_lossy(&received.body).into_owned();
+    locked(&shared.received).push(received);
+    while manner == Manner::Hold {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        manner = shared.manner_at(target);
+    }
     let challenge = match manner {
-        Manner::Challenge => received.json()["challenge"]
-            .as_str()
-            .unwrap_or("")
-            .to_owned(),
+        Manner::Challenge => challenge_in(&said),
         _ => String::new(),
     };
-    locked(&shared.received).push(received);
     answer(&mut stream, manner, &challenge).await
 }
 
@@ -273,7 +287,7 @@ async fn answer(stream: &mut TcpStream, manner: Manner, challenge: &str) -> io::
         Manner::Redirect(url) => whole(302, &format!("Location: {url}\r\n"), ""),
         Manner::Unread => whole(200, "", ""),
         Manner::Close => return Ok(()),
-        Manner::Hang => return until_left(stream).await,
+        Manner::Hang | Manner::Hold => return until_left(stream).await,
         Manner::Drip => {
             return drip(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
         }

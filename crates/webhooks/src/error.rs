@@ -31,6 +31,9 @@ pub enum Error {
         /// What it answered.
         answer: String,
     },
+    /// Somebody else changed the webhook while its receiver was asked. Blame: caller.
+    #[error("webhook {0} was changed by somebody else meanwhile: look at it, and try again")]
+    ChangedMeanwhile(WebhookId),
     /// The secret in the store was not sealed by this store's keyring. Blame: us.
     #[error(
         "the secret of webhook {0} cannot be opened, somebody changed it or put it there: rotate it"

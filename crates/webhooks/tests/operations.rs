@@ -82,18 +82,104 @@ async fn case_48_a_wrong_answer_to_the_challenge_leaves_a_webhook_inactive() {
         .register_as(&receiver.url("/two"), WebhookForm::Apimw)
         .await;
     assert_eq!(right.webhook.state, WebhookState::Active);
-    // Another URL is another receiver.
-    receiver.behave(Manner::Answer(200, String::new()));
-    let update = WebhookUpdate {
-        url: Some(receiver.url("/three")),
+    gate.stop().await;
+}
+
+fn to(url: String) -> WebhookUpdate {
+    WebhookUpdate {
+        url: Some(url),
         ..WebhookUpdate::default()
-    };
-    let moved = gate.acting().change(right.webhook.id, update).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_url_is_in_force_when_it_has_answered_its_challenge_and_until_then_the_one_before() {
+    let (world, gate, receiver) = start().await;
+    let acting = gate.acting();
+    receiver.behave(Manner::Challenge);
+    receiver.behave_at("/wrong", Manner::Answer(200, String::new()));
+    receiver.behave_at("/slow", Manner::Hold);
+    let form = WebhookForm::Apimw;
+    let made = gate.register_as(&receiver.url("/one"), form).await.webhook;
+    let moved = acting.change(made.id, to(receiver.url("/wrong")));
+    let moved = moved.await;
     assert!(matches!(moved, Err(Error::Unproven { .. })), "{moved:?}");
-    assert_eq!(
-        gate.state(right.webhook.id).await.state,
-        WebhookState::Unproven
+    assert_eq!(gate.state(made.id).await, made, "nothing has changed");
+
+    let slow = tokio::spawn({
+        let (acting, to) = (gate.acting(), to(receiver.url("/slow")));
+        async move { acting.change(made.id, to).await }
+    });
+    receiver.wait_for(3);
+    assert_eq!(gate.state(made.id).await, made, "it is not proven yet");
+    let happened = EventType::LicenseChanged;
+    world.happens(license(1), happened, 1).await;
+    gate.webhooks.wake();
+    let told = receiver.wait_for(4).remove(3);
+    assert_eq!((told.target.as_str(), numbers(&told)), ("/one", 1));
+    receiver.behave_at("/slow", Manner::Challenge);
+    let moved = slow.await.expect("it does not panic").expect("proven");
+    assert_eq!(moved.url, receiver.url("/slow"));
+    assert_eq!(moved.state, WebhookState::Active);
+
+    gate.acting().pause(made.id).await.expect("it is there");
+    let refused = acting.change(made.id, to(receiver.url("/wrong")));
+    assert!(refused.await.is_err());
+    let moved = acting.change(made.id, to(receiver.url("/two")));
+    let moved = moved.await.expect("it answers");
+    assert_eq!(moved.state, WebhookState::Paused, "nobody resumed it");
+    assert_eq!(moved.url, receiver.url("/two"));
+    gate.stop().await;
+}
+
+fn numbers(got: &testkit::Received) -> u64 {
+    got.json()["data"]["number"].as_u64().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_changes_while_a_challenge_is_under_way_stands() {
+    let (_world, gate, receiver) = start().await;
+    let acting = gate.acting();
+    receiver.behave(Manner::Challenge);
+    receiver.behave_at("/slow", Manner::Hold);
+    let form = WebhookForm::Apimw;
+    let made = gate.register_as(&receiver.url("/one"), form).await.webhook;
+    let slow = |gate: &Gate| {
+        let (acting, to) = (gate.acting(), to(receiver.url("/slow")));
+        tokio::spawn(async move { acting.change(made.id, to).await })
+    };
+    let moving = slow(&gate);
+    receiver.wait_for(2);
+    let paused = gate.acting().pause(made.id).await.expect("it is there");
+    receiver.behave_at("/slow", Manner::Challenge);
+    let moved = moving.await.expect("it does not panic");
+    assert!(
+        matches!(moved, Err(Error::ChangedMeanwhile(_))),
+        "{moved:?}"
     );
+    assert_eq!(gate.state(made.id).await, paused);
+
+    // The same of one that never answered: who names another URL meanwhile has the say.
+    receiver.behave_at("/dead", Manner::Answer(200, String::new()));
+    let dead = gate.register_as(&receiver.url("/dead"), form).await.webhook;
+    assert_eq!(dead.state, WebhookState::Unproven);
+    receiver.behave_at("/dead", Manner::Hold);
+    let resuming = tokio::spawn({
+        let acting = gate.acting();
+        async move { acting.resume(dead.id).await }
+    });
+    receiver.wait_for(4);
+    let moved = acting.change(dead.id, to(receiver.url("/two")));
+    let moved = moved.await.expect("it answers");
+    gate.acting().pause(dead.id).await.expect("it is there");
+    receiver.behave_at("/dead", Manner::Challenge);
+    let resumed = resuming.await.expect("it does not panic");
+    assert!(
+        matches!(resumed, Err(Error::ChangedMeanwhile(_))),
+        "{resumed:?}"
+    );
+    assert_eq!(moved.state, WebhookState::Active);
+    assert_eq!(gate.state(dead.id).await.state, WebhookState::Paused);
     gate.stop().await;
 }
 

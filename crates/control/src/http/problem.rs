@@ -251,7 +251,9 @@ impl From<webhooks::Error> for Problem {
             Error::Invalid { field, reason } => Self::field(field, reason),
             Error::AppUnknown(_) => Self::new(Code::AppUnknown, detail).about("app"),
             Error::AccountUnknown(_) | Error::Unknown(_) => Self::new(Code::NotFound, detail),
-            Error::TooMany(_) | Error::Unproven { .. } => Self::new(Code::Conflict, detail),
+            Error::TooMany(_) | Error::Unproven { .. } | Error::ChangedMeanwhile(_) => {
+                Self::new(Code::Conflict, detail)
+            }
             Error::SecretMalformed(_) => Self::internal(&detail),
             Error::Store(error) => error.into(),
         }

@@ -5,52 +5,54 @@ use std::time::Duration;
 use model::{Webhook, WebhookForm, WebhookId, WebhookState};
 use store::{AuditEntries, WebhookChange};
 
-use super::create::events_of;
+use super::create::{as_seen, events_of};
 use super::{AuditedWebhooks, IssuedWebhook, MAX_OVERLAP, WebhookUpdate, shown};
 use crate::error::Error;
 use crate::secret::Secret;
 
 impl AuditedWebhooks {
-    /// Changes a webhook. One of APIMW's form whose URL changes has to answer a challenge again
-    /// before it gets anything.
+    /// Changes a webhook. A new URL of one of APIMW's form is sent a challenge first: if it is not
+    /// answered, everything stays as it is. So is one that did not answer yet and is to get events.
     ///
     /// # Errors
     /// There is no such webhook, a field has a value that is not allowed, the receiver does not
-    /// answer the challenge, or the store fails.
+    /// answer the challenge, somebody else changed the webhook meanwhile, or the store fails.
     pub async fn change(&self, id: WebhookId, update: WebhookUpdate) -> Result<Webhook, Error> {
         let webhook = self.webhook(id).await?;
-        if let Some(url) = &update.url {
-            self.target(url).await?;
-        }
         let events = update.events.map(|events| events_of(webhook.form, events));
-        let is_new_url = update.url.as_ref().is_some_and(|url| *url != webhook.url);
-        let was_proven = webhook.state != WebhookState::Unproven;
-        let is_proven = webhook.form != WebhookForm::Apimw || was_proven && !is_new_url;
+        let events = events.transpose()?;
+        let target = match &update.url {
+            Some(url) => Some(self.target(url).await?),
+            None => None,
+        };
         let wanted = update.active.map(|active| match active {
             true => WebhookState::Active,
             false => WebhookState::Paused,
         });
+        let is_unproven = webhook.state == WebhookState::Unproven;
+        let is_new_url = update.url.as_ref().is_some_and(|url| *url != webhook.url);
+        let is_to_start = is_unproven && wanted == Some(WebhookState::Active);
+        let proves = webhook.form == WebhookForm::Apimw && (is_new_url || is_to_start);
+        if proves {
+            let target = match target {
+                Some(target) => target,
+                None => self.target(&webhook.url).await?,
+            };
+            self.prove(id, &target).await?;
+        }
+        let state = match (is_unproven, proves) {
+            (false, _) => wanted,
+            (true, true) => Some(wanted.unwrap_or(WebhookState::Active)),
+            (true, false) => None,
+        };
         let change = WebhookChange {
             url: update.url,
-            events: events.transpose()?,
-            state: if is_proven {
-                wanted
-            } else {
-                Some(WebhookState::Unproven)
-            },
+            events,
+            state,
             secret: None,
+            only_if: (webhook.form == WebhookForm::Apimw).then(|| as_seen(&webhook)),
         };
-        let changed = self.apply("webhook.change", id, change).await?;
-        self.changed(id);
-        if is_proven {
-            return Ok(changed);
-        }
-        let before = if was_proven {
-            webhook.state
-        } else {
-            WebhookState::Active
-        };
-        self.prove(changed, wanted.unwrap_or(before)).await
+        self.apply("webhook.change", id, change).await
     }
 
     /// Lets a webhook get nothing until it is resumed. A second time does nothing.
@@ -58,32 +60,49 @@ impl AuditedWebhooks {
     /// # Errors
     /// There is no such webhook, or the store fails.
     pub async fn pause(&self, id: WebhookId) -> Result<Webhook, Error> {
-        let webhook = self.webhook(id).await?;
-        if webhook.state == WebhookState::Unproven {
-            return Ok(webhook);
-        }
-        let paused = self
-            .set_state("webhook.pause", id, WebhookState::Paused)
-            .await?;
-        self.changed(id);
-        Ok(paused)
+        self.move_to("webhook.pause", id, WebhookState::Paused)
+            .await
     }
 
     /// Lets a webhook that was paused or disabled get events again, those that wait first. One that
     /// did not answer its challenge is sent another.
     ///
     /// # Errors
-    /// There is no such webhook, its receiver does not answer the challenge, or the store fails.
+    /// There is no such webhook, its receiver does not answer the challenge, somebody else changed
+    /// it meanwhile, or the store fails.
     pub async fn resume(&self, id: WebhookId) -> Result<Webhook, Error> {
         let webhook = self.webhook(id).await?;
-        if webhook.state == WebhookState::Unproven {
-            return self.prove(webhook, WebhookState::Active).await;
+        if webhook.state != WebhookState::Unproven {
+            return self
+                .move_to("webhook.resume", id, WebhookState::Active)
+                .await;
         }
-        let resumed = self
-            .set_state("webhook.resume", id, WebhookState::Active)
-            .await?;
-        self.changed(id);
-        Ok(resumed)
+        let target = self.target(&webhook.url).await?;
+        self.prove(id, &target).await?;
+        self.set_state("webhook.prove", &webhook, WebhookState::Active)
+            .await
+    }
+
+    /// Sets the state of a webhook, unless it has not answered its challenge.
+    async fn move_to(
+        &self,
+        action: &'static str,
+        id: WebhookId,
+        state: WebhookState,
+    ) -> Result<Webhook, Error> {
+        /// How often somebody else may be faster.
+        const TRIES: usize = 5;
+        for _ in 0..TRIES {
+            let webhook = self.webhook(id).await?;
+            if webhook.state == WebhookState::Unproven {
+                return Ok(webhook);
+            }
+            match self.set_state(action, &webhook, state).await {
+                Err(Error::ChangedMeanwhile(_)) => {}
+                done => return done,
+            }
+        }
+        Err(Error::ChangedMeanwhile(id))
     }
 
     /// Gives a webhook a new secret. For the time of `overlap` the ones before sign as well, so that
@@ -108,7 +127,6 @@ impl AuditedWebhooks {
             ..WebhookChange::default()
         };
         let webhook = self.apply("webhook.rotate", id, change).await?;
-        self.receivers.forget(id);
         Ok(IssuedWebhook { webhook, secret })
     }
 

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{EventId, EventType, Webhook, WebhookForm, WebhookId, WebhookState};
-use store::{AuditEntries, Changed, NewWebhook, WebhookChange};
+use store::{AuditEntries, Changed, NewWebhook, WebhookChange, WebhookChanged};
 
 use super::{AuditedWebhooks, IssuedWebhook, MOST, MOST_OF_AUTHFORGE, WebhookRequest, shown};
 use crate::body::{name_of, told_in};
@@ -68,46 +68,41 @@ impl AuditedWebhooks {
         Ok(IssuedWebhook { webhook, secret })
     }
 
-    /// Sends a challenge to the receiver of a webhook that did not answer one, and sets the webhook
-    /// to a state if it does now.
+    /// Sends a challenge to a receiver, signed with the secrets of a webhook.
     ///
     /// # Errors
-    /// [`Error::Unproven`] if it does not; the URL is not allowed any more; the store fails.
-    pub(super) async fn prove(
-        &self,
-        webhook: Webhook,
-        wanted: WebhookState,
-    ) -> Result<Webhook, Error> {
-        let target = self.target(&webhook.url).await?;
-        let secrets = self.secrets(webhook.id, self.clock.now()).await?;
-        self.challenge(&target, &secrets)
-            .await
-            .map_err(|answer| Error::Unproven {
-                answer: match answer.status {
-                    Some(status) => format!("status {status}, {:?}", answer.kept()),
-                    None => answer.kept(),
-                },
-            })?;
-        let proven = self.set_state("webhook.prove", webhook.id, wanted).await?;
-        self.changed(webhook.id);
-        Ok(proven)
+    /// [`Error::Unproven`] if it is not answered; the store fails.
+    pub(super) async fn prove(&self, id: WebhookId, target: &Target) -> Result<(), Error> {
+        let secrets = self.secrets(id, self.clock.now()).await?;
+        let proven = self.challenge(target, &secrets).await;
+        proven.map_err(|answer| Error::Unproven {
+            answer: match answer.status {
+                Some(status) => format!("status {status}, {:?}", answer.kept()),
+                None => answer.kept(),
+            },
+        })
     }
 
-    /// Sets the state of a webhook.
+    /// Sets the state of a webhook, if it still is as it was seen.
+    ///
+    /// # Errors
+    /// [`Error::ChangedMeanwhile`] if it is not; the webhook is gone; the store fails.
     pub(super) async fn set_state(
         &self,
         action: &'static str,
-        id: WebhookId,
+        seen: &Webhook,
         state: WebhookState,
     ) -> Result<Webhook, Error> {
         let change = WebhookChange {
             state: Some(state),
+            only_if: Some(as_seen(seen)),
             ..WebhookChange::default()
         };
-        self.apply(action, id, change).await
+        self.apply(action, seen.id, change).await
     }
 
-    /// Changes a webhook, with its line in the audit log if something changed.
+    /// Changes a webhook, with its line in the audit log if something changed. It is in force at
+    /// once on this gate.
     pub(super) async fn apply(
         &self,
         action: &'static str,
@@ -123,11 +118,14 @@ impl AuditedWebhooks {
                 is_changed.then(written).into_iter().collect()
             });
         let now = self.clock.now();
-        let changed = self
-            .kept()?
-            .change_webhook(id, change, now, entries)
-            .await?;
-        changed.ok_or(Error::Unknown(id))
+        let changed = self.kept()?.change_webhook(id, change, now, entries);
+        let changed = changed.await?;
+        self.changed(id);
+        match changed {
+            WebhookChanged::Made(webhook) => Ok(webhook),
+            WebhookChanged::Otherwise(_) => Err(Error::ChangedMeanwhile(id)),
+            WebhookChanged::Unknown => Err(Error::Unknown(id)),
+        }
     }
 
     async fn keep(&self, webhook: &Webhook, secret: &Secret) -> Result<(), Error> {
@@ -158,7 +156,11 @@ impl AuditedWebhooks {
     ) -> Result<Webhook, Error> {
         let secrets = std::slice::from_ref(secret);
         match self.challenge(target, secrets).await {
-            Ok(()) => self.set_state("webhook.prove", webhook.id, wanted).await,
+            Ok(()) => match self.set_state("webhook.prove", &webhook, wanted).await {
+                // Who was faster decides.
+                Err(Error::ChangedMeanwhile(id)) => self.webhook(id).await,
+                proven => proven,
+            },
             Err(answer) => {
                 tracing::info!(webhook = %webhook.id, status = answer.status, "the receiver did not answer the challenge");
                 Ok(webhook)
@@ -191,6 +193,11 @@ impl Webhooks {
             false => Err(answer),
         }
     }
+}
+
+/// Returns the URL and the state that a webhook was seen with.
+pub(super) fn as_seen(webhook: &Webhook) -> (String, WebhookState) {
+    (webhook.url.clone(), webhook.state)
 }
 
 /// Returns the types of events that a webhook is kept with: each once, and none that its form does

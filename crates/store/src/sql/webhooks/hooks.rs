@@ -3,7 +3,6 @@
 use model::{AccountName, Timestamp, Webhook, WebhookForm, WebhookId, WebhookState};
 
 use super::queue::{make_due_at_once, refresh_due};
-use crate::audit::Changed;
 use crate::error::Error;
 use crate::licenses::SealedKey;
 use crate::rules::numbers::{WEBHOOK_UNPROVEN, webhook_of};
@@ -145,19 +144,23 @@ pub(super) async fn secrets<S: Sql>(
     Ok(found.iter().map(read).collect::<Result<_, Error>>()?)
 }
 
-/// Makes a change. Returns the states before and after; `None`: there is no such webhook.
+/// Returns whether a webhook is as a change wants it to be.
+pub(super) fn may_change(webhook: &Webhook, change: &WebhookChange) -> bool {
+    let wanted = change.only_if.as_ref();
+    wanted.is_none_or(|(url, state)| webhook.url == *url && webhook.state == *state)
+}
+
+/// Changes a webhook, which is locked. Returns its state after.
 pub(super) async fn change<S: Sql>(
     sql: &S,
-    webhook: WebhookId,
+    before: &Webhook,
     change: &WebhookChange,
     now: Timestamp,
-) -> Outcome<Option<Changed<Webhook>>, S> {
-    let Some(before) = locked(sql, webhook).await? else {
-        return Ok(None);
-    };
+) -> Outcome<Webhook, S> {
+    let webhook = before.id;
     let statement = sql!(
         "UPDATE webhooks SET url = coalesce($2, url), events = CASE WHEN $3 THEN $4 ELSE events END,
-        state = coalesce($5, state) WHERE id = $1"
+        state = coalesce($5, state) WHERE id = $1 RETURNING {WEBHOOK}"
     );
     let values = values![
         webhook,
@@ -166,7 +169,7 @@ pub(super) async fn change<S: Sql>(
         change.events.as_ref().and_then(|events| list(events)),
         change.state.map(|state| i64::from(state as u8)),
     ];
-    sql.execute(statement, &values).await?;
+    let row = sql.query_opt(statement, &values).await?;
     if let Some((secret, others_end_at)) = &change.secret {
         replace_secret(sql, webhook, secret, *others_end_at, now).await?;
     }
@@ -174,8 +177,9 @@ pub(super) async fn change<S: Sql>(
         make_due_at_once(sql, webhook, now).await?;
         refresh_due(sql, &Value::Ids(vec![webhook.as_u128()])).await?;
     }
-    let after = find(sql, webhook).await?;
-    Ok(Changed::of(Some(before), after))
+    // It is locked, so that it is there.
+    let after = row.as_ref().map(read).transpose()?;
+    Ok(after.unwrap_or_else(|| before.clone()))
 }
 
 async fn replace_secret<S: Sql>(

@@ -24,7 +24,7 @@ use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::webhooks::{
     Attempt, AttemptResult, Busy, Delivery, DeliveryFilter, NewWebhook, Waiting, WebhookChange,
-    WebhookFilter, WebhookSecret, WebhookStore,
+    WebhookChanged, WebhookFilter, WebhookSecret, WebhookStore,
 };
 
 /// The part of redelivery that one transaction does.
@@ -95,16 +95,21 @@ impl<B: Backend> WebhookStore for B {
         change: WebhookChange,
         now: Timestamp,
         entries: AuditEntries<Changed<Webhook>>,
-    ) -> Result<Option<Webhook>, Error> {
+    ) -> Result<WebhookChanged, Error> {
         let asked = (id, change, now, entries);
         self.run(Part::Licenses, Kind::Transaction, asked, |sql, asked| {
             Box::pin(async move {
                 let (id, change, now, entries) = asked;
-                let Some(changed) = hooks::change(sql, *id, change, *now).await? else {
-                    return Ok(None);
+                let Some(before) = hooks::locked(sql, *id).await? else {
+                    return Ok(WebhookChanged::Unknown);
                 };
+                if !hooks::may_change(&before, change) {
+                    return Ok(WebhookChanged::Otherwise(before));
+                }
+                let after = hooks::change(sql, &before, change, *now).await?;
+                let changed = Changed { before, after };
                 add_entries(sql, entries, &changed).await?;
-                Ok(Some(changed.after))
+                Ok(WebhookChanged::Made(changed.after))
             })
         })
         .await
