@@ -51,8 +51,8 @@ pub use software::{
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};
 pub use webhook::{
-    ChangeWebhook, CreateWebhook, Delivery, DeliveryAttempt, DeliveryQuery, DeliveryState,
-    Redeliver, Redelivered, RotateWebhookSecret, Webhook,
+    ChangeWebhook, CreateWebhook, Delivery, DeliveryAttempt, DeliveryQuery, Redeliver, Redelivered,
+    RotateWebhookSecret, Webhook,
 };
 
 pub use model::{LicenseSpec, LicenseUpdate, Scope};

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use model::{
-    AccountName, AppName, Event, EventId, EventType, Interval, Timestamp, WebhookForm, WebhookId,
-    WebhookState,
+    AccountName, AppName, DeliveryState, Event, EventId, EventType, Interval, Timestamp,
+    WebhookForm, WebhookId, WebhookState,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,18 +83,6 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// The time of the last delivery that its receiver took.
     pub last_delivery_at: Option<Timestamp>,
-}
-
-/// The state of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DeliveryState {
-    /// It waits to be tried, or to be tried again.
-    Waiting,
-    /// The receiver took it.
-    Delivered,
-    /// It failed for good.
-    Failed,
 }
 
 /// A try of a delivery.

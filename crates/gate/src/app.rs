@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use model::{AccountName, AppName, Outcome, ParentPath, Symbol};
+use model::{AccountName, AppName, OncePerMinute, Outcome, ParentPath, Symbol};
 
 use crate::rules::{AppRules, RouteRules};
-use crate::unreadable::{OncePerMinute, UnitsUnreadable};
+use crate::unreadable::UnitsUnreadable;
 
 /// One app.
 #[derive(Debug)]

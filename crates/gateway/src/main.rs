@@ -15,6 +15,7 @@ mod open_store;
 mod options;
 mod run;
 mod start_error;
+mod trust;
 mod webhooks;
 
 use std::cell::RefCell;

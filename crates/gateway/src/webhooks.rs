@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::open_store;
 use crate::start_error::StartError;
+use crate::trust;
 
 /// The seal of secrets, by the keyring of the store.
 struct KeyringSeal(Sealer);
@@ -85,7 +86,7 @@ impl LicenseFacts {
 /// Returns the webhooks of a gate, as the configuration wants them.
 ///
 /// # Errors
-/// The certificate authorities of the system cannot be used.
+/// The library of TLS offers no version that can be used.
 pub(crate) fn webhooks(
     config: &Config,
     store: Arc<dyn Store>,
@@ -139,22 +140,15 @@ pub(crate) fn counts(webhooks: &Webhooks, clock: &dyn Clock) -> WebhookCounts {
     }
 }
 
-/// Returns TLS that trusts whom the system trusts. A system without authorities has no receiver
-/// with TLS.
+/// Returns TLS that trusts whom the system trusts. On a system without authorities no receiver with
+/// TLS is trusted.
+///
+/// # Errors
+/// The library of TLS offers no version that can be used.
 fn tls() -> Result<ClientConfig, StartError> {
-    let mut authorities = RootCertStore::empty();
-    match rustls_native_certs::load_native_certs() {
-        Ok(found) => drop(authorities.add_parsable_certificates(found)),
-        Err(error) => {
-            let reason = model::system::in_words(&error);
-            tracing::warn!(%reason, "the system's certificate authorities cannot be read: no webhook with TLS can be called");
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = versions.map_err(|error| StartError::Unsupported(format!("TLS: {error}")))?;
-    Ok(builder
-        .with_root_certificates(authorities)
-        .with_no_client_auth())
+    let authorities = trust::of_system().unwrap_or_else(|reason| {
+        tracing::warn!(%reason, "no webhook with TLS can be called");
+        RootCertStore::empty()
+    });
+    trust::tls(authorities).map_err(StartError::Unsupported)
 }

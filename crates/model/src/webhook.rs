@@ -1,6 +1,5 @@
 //! Webhooks: receivers of events.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventType;
@@ -23,22 +22,34 @@ word_enum!(
     }
 );
 
-/// The state of a webhook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum WebhookState {
-    /// It gets events.
-    #[default]
-    Active = 0,
-    /// It gets no events for now. Those that happen meanwhile wait, as long as events are kept.
-    Paused = 1,
-    /// An event could not be delivered however often it was tried. As paused, and somebody must
-    /// look.
-    Disabled = 2,
-    /// Its receiver did not answer the challenge at registration. It never got an event.
-    Unproven = 3,
-}
+word_enum!(
+    /// The state of a webhook.
+    #[derive(Default)]
+    WebhookState: "The state of a webhook." {
+        /// It gets events.
+        #[default]
+        Active = 0 => "active",
+        /// It gets no events for now. Those that happen meanwhile wait, as long as events are kept.
+        Paused = 1 => "paused",
+        /// An event could not be delivered however often it was tried. As paused, and somebody must
+        /// look.
+        Disabled = 2 => "disabled",
+        /// Its receiver did not answer the challenge at registration. It never got an event.
+        Unproven = 3 => "unproven",
+    }
+);
+
+word_enum!(
+    /// The state of a delivery.
+    DeliveryState: "The state of a delivery." {
+        /// It waits to be tried, or to be tried again.
+        Waiting = 0 => "waiting",
+        /// The receiver took it.
+        Delivered = 1 => "delivered",
+        /// It failed at its last try. Its webhook was disabled, unless it was a test.
+        Failed = 2 => "failed",
+    }
+);
 
 /// A receiver of events, without its secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,23 +92,36 @@ impl Webhook {
 }
 
 impl WebhookForm {
+    /// Returns the name of a type of events in this form; `None`: it is not told in it.
+    #[must_use]
+    pub const fn name_of(self, kind: EventType) -> Option<&'static str> {
+        match self {
+            Self::Native | Self::Apimw => Some(kind.as_str()),
+            Self::Authforge => match kind {
+                EventType::LicenseCreated
+                | EventType::LicenseValidated
+                | EventType::LicenseActivated => Some(kind.as_str()),
+                EventType::LicenseDisabled => Some("license.revoked"),
+                EventType::LicenseRevoked => Some("license.deleted"),
+                EventType::DeviceBound => Some("license.hwid_bound"),
+                EventType::DevicesReset => Some("license.hwid_reset"),
+                EventType::Test => Some("test.ping"),
+                _ => None,
+            },
+        }
+    }
+
     /// Returns whether events of this type are told in this form.
     #[must_use]
     pub const fn has(self, kind: EventType) -> bool {
-        use EventType as Type;
-        match self {
-            Self::Native | Self::Apimw => true,
-            Self::Authforge => matches!(
-                kind,
-                Type::LicenseCreated
-                    | Type::LicenseDisabled
-                    | Type::LicenseActivated
-                    | Type::LicenseRevoked
-                    | Type::LicenseValidated
-                    | Type::DeviceBound
-                    | Type::DevicesReset
-                    | Type::Test
-            ),
-        }
+        self.name_of(kind).is_some()
+    }
+
+    /// Returns the types of events that are told in this form with their names in it, in the order
+    /// of their numbers. A test is told in each and is none that anybody asks for.
+    pub fn told(self) -> impl Iterator<Item = (EventType, &'static str)> {
+        let asked_for = EventType::ALL.into_iter();
+        let asked_for = asked_for.filter(|kind| *kind != EventType::Test);
+        asked_for.filter_map(move |kind| Some((kind, self.name_of(kind)?)))
     }
 }

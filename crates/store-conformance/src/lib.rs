@@ -280,6 +280,7 @@ macro_rules! instantiate_webhook_conformance {
                 no_more_is_due_than_is_asked_for_and_nothing_that_is_under_way,
                 the_log_of_deliveries_shows_what_its_filter_names,
                 what_is_delivered_again_comes_before_what_is_younger,
+                nothing_is_delivered_again_without_its_line,
                 what_is_old_or_of_a_webhook_that_is_gone_is_forgotten,
             }
             events {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    AccountName, AppName, Event, EventId, EventType, InstanceId, LicenseId, Timestamp, Webhook,
-    WebhookForm, WebhookId, WebhookState,
+    AccountName, AppName, DeliveryState, Event, EventId, EventType, InstanceId, LicenseId,
+    Timestamp, Webhook, WebhookForm, WebhookId, WebhookState,
 };
 use serde_json::json;
 use store::{
-    Attempt, AuditEntries, Busy, Delivery, DeliveryFilter, DeliveryState, Error, NewWebhook,
-    SealedKey, Store, WebhookChange, WebhookChanged, WebhookFilter, WebhookStore,
+    Attempt, AuditEntries, Busy, Delivery, DeliveryFilter, Error, NewWebhook, SealedKey, Store,
+    WebhookChange, WebhookChanged, WebhookFilter, WebhookStore,
 };
 
 use crate::StoreFactory;

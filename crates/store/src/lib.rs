@@ -75,8 +75,8 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 pub use users::{UserChange, UserStore};
 pub use webhooks::{
-    Attempt, AttemptResult, Busy, Delivery, DeliveryFilter, DeliveryState, NewWebhook, NextStep,
-    Waiting, WebhookChange, WebhookChanged, WebhookFilter, WebhookSecret, WebhookStore,
+    Attempt, AttemptResult, Busy, Delivery, DeliveryFilter, NewWebhook, NextStep, Waiting,
+    WebhookChange, WebhookChanged, WebhookFilter, WebhookSecret, WebhookStore,
 };
 
 /// The methods that a gate needs of its store.

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    AccountName, AppName, Event, EventId, EventType, InstanceId, Timestamp, Webhook, WebhookForm,
-    WebhookId, WebhookState,
+    AccountName, AppName, DeliveryState, Event, EventId, EventType, InstanceId, Timestamp, Webhook,
+    WebhookForm, WebhookId, WebhookState,
 };
 
 use crate::audit::{AuditEntries, Changed};
@@ -90,18 +90,6 @@ pub struct WebhookFilter {
     pub app: Option<AppName>,
     /// The form; `None`: any.
     pub form: Option<WebhookForm>,
-}
-
-/// The state of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum DeliveryState {
-    /// It waits to be tried, or to be tried again.
-    Waiting = 0,
-    /// The receiver took it.
-    Delivered = 1,
-    /// It failed at its last try. Its webhook was disabled, unless it was a test.
-    Failed = 2,
 }
 
 /// The last try of a delivery.
@@ -289,9 +277,6 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// while.
     async fn waiting(&self) -> Result<Waiting, Error>;
 
-    /// Returns the time at which the next delivery falls due; `None`: none waits.
-    async fn next_due_at(&self) -> Result<Option<Timestamp>, Error>;
-
     /// Writes down the results of tries, in one transaction. Results of deliveries that are gone are
     /// ignored.
     async fn note_attempts(&self, results: Vec<AttemptResult>) -> Result<(), Error>;
@@ -308,14 +293,14 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// Makes the deliveries of a webhook that are selected and do not wait due again, with all their
     /// tries; unless a state is selected, it also makes deliveries of selected events that the
     /// webhook wants and never got. Tests are left out. An event comes before younger ones of its
-    /// license that wait. Returns how many are due again. Many take several transactions: after an
-    /// error, some may be due.
+    /// license that wait. Returns how many are due again. Many take several transactions, the first
+    /// of which writes the lines: after an error, some may be due.
     async fn redeliver(
         &self,
         webhook: WebhookId,
         filter: DeliveryFilter,
         now: Timestamp,
-        entries: AuditEntries<u64>,
+        entries: AuditEntries<()>,
     ) -> Result<u64, Error>;
 
     /// Writes events of licenses that end in 7 days, in 1, or have ended, each once for a license and

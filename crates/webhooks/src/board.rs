@@ -83,6 +83,11 @@ impl Board {
         }
     }
 
+    /// Returns whether a try may begin: this gate holds the lease for as long as a try lasts.
+    pub(crate) fn is_open(&self, now: Moment) -> bool {
+        self.open_until.is_some_and(|until| now < until)
+    }
+
     /// Returns whether more deliveries should be asked for.
     pub(crate) fn has_room(&self) -> bool {
         self.queued < Self::MAX_QUEUED / 2 && self.results.len() < Self::MAX_RESULTS
@@ -136,9 +141,8 @@ impl Board {
 
     /// Returns the next delivery that may be tried, of each receiver in turn.
     pub(crate) fn take(&mut self, now: Moment) -> Option<Flight> {
-        let is_open = self.open_until.is_some_and(|until| now < until);
         let has_slots = self.under_way < Self::MAX_UNDER_WAY;
-        if !is_open || !has_slots || self.results.len() >= Self::MAX_RESULTS {
+        if !self.is_open(now) || !has_slots || self.results.len() >= Self::MAX_RESULTS {
             return None;
         }
         let may_doubt = self.doubted < Self::MAX_DOUBTED;

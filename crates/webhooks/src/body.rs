@@ -1,6 +1,6 @@
 //! The bodies of deliveries, in the form of each protocol.
 
-use model::{Event, EventType, LicenseStatus, WebhookForm};
+use model::{Event, LicenseStatus, WebhookForm};
 use serde_json::{Map, Value, json};
 
 /// The facts about an event's license that no event holds, for the forms that tell them.
@@ -24,35 +24,9 @@ impl std::fmt::Debug for Facts {
     }
 }
 
-/// Returns the name of a type of events in a form; `None`: it is not told in that form.
-#[must_use]
-pub fn name_of(kind: EventType, form: WebhookForm) -> Option<&'static str> {
-    if form != WebhookForm::Authforge {
-        return Some(kind.as_str());
-    }
-    match kind {
-        EventType::LicenseCreated | EventType::LicenseValidated | EventType::LicenseActivated => {
-            Some(kind.as_str())
-        }
-        EventType::LicenseDisabled => Some("license.revoked"),
-        EventType::LicenseRevoked => Some("license.deleted"),
-        EventType::DeviceBound => Some("license.hwid_bound"),
-        EventType::DevicesReset => Some("license.hwid_reset"),
-        EventType::Test => Some("test.ping"),
-        _ => None,
-    }
-}
-
-/// Returns the types of events that are told in a form, in the order of their numbers. A test is
-/// told in each and is none that anybody asks for.
-pub fn told_in(form: WebhookForm) -> impl Iterator<Item = EventType> {
-    let all = EventType::ALL.into_iter();
-    all.filter(move |kind| *kind != EventType::Test && name_of(*kind, form).is_some())
-}
-
 /// Returns the body of an event in a form; `None`: it is not told in that form.
 pub(crate) fn body_of(event: &Event, form: WebhookForm, facts: &Facts) -> Option<Vec<u8>> {
-    let name = name_of(event.kind, form)?;
+    let name = form.name_of(event.kind)?;
     let body = match form {
         WebhookForm::Native => json!({"type": name, "timestamp": event.at, "data": data(event)}),
         WebhookForm::Apimw => json!({"event": name, "timestamp": event.at, "data": data(event)}),
@@ -91,7 +65,7 @@ fn authforge_status(event: &Event) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{AccountName, EventId, LicenseId, Timestamp};
+    use model::{AccountName, EventId, EventType, LicenseId, Timestamp};
 
     fn event(kind: EventType) -> Event {
         let data = json!({"status": "disabled", "device": "A"});
@@ -138,9 +112,8 @@ mod tests {
 
     #[test]
     fn authforge_hears_of_its_seven_events_and_of_tests() {
-        let names: Vec<_> = told_in(WebhookForm::Authforge)
-            .filter_map(|kind| name_of(kind, WebhookForm::Authforge))
-            .collect();
+        let form = WebhookForm::Authforge;
+        let names: Vec<_> = form.told().map(|(_, name)| name).collect();
         assert_eq!(
             names,
             [
@@ -153,12 +126,9 @@ mod tests {
                 "license.validated"
             ]
         );
-        assert_eq!(told(EventType::QuotaLow, WebhookForm::Authforge), None);
-        let test = told(EventType::Test, WebhookForm::Authforge).expect("told");
+        assert_eq!(told(EventType::QuotaLow, form), None);
+        let test = told(EventType::Test, form).expect("told");
         assert_eq!(test["event"], "test.ping");
-        assert_eq!(
-            told_in(WebhookForm::Native).count(),
-            EventType::ALL.len() - 1
-        );
+        assert_eq!(WebhookForm::Native.told().count(), EventType::ALL.len() - 1);
     }
 }

@@ -48,8 +48,7 @@ pub struct ClientOptions {
 pub struct Answer {
     /// The status; `None`: there was no answer.
     pub status: Option<u16>,
-    /// The beginning of the body, or what failed, of at most [`Answer::MAX_BYTES`] bytes and without
-    /// control characters.
+    /// The beginning of the body as it came, or what failed, of at most [`Answer::MAX_READ`] bytes.
     pub text: String,
 }
 
@@ -124,12 +123,12 @@ impl Client {
                 let text = beginning_of(response.into_body()).await;
                 Answer {
                     status: Some(status),
-                    text: printable(&String::from_utf8_lossy(&text)),
+                    text: String::from_utf8_lossy(&text).into_owned(),
                 }
             }
             Err(failure) => Answer {
                 status: None,
-                text: printable(&failure.to_string()),
+                text: failure.to_string(),
             },
         }
     }
@@ -219,11 +218,15 @@ impl std::fmt::Debug for Client {
 // === impl Answer ===
 
 impl Answer {
-    /// The largest number of bytes that are read of an answer's body.
+    /// The largest number of bytes that are kept of an answer's body.
     pub const MAX_BYTES: usize = store::Attempt::MAX_ANSWER_BYTES;
+    /// The largest number of bytes that are read of it: more than are kept, so that a credential at
+    /// the end of what is kept is there whole, and known for one.
+    pub const MAX_READ: usize = 4 * Self::MAX_BYTES;
 
-    /// Returns the text as the log of deliveries keeps it: with the credentials masked that the
-    /// receiver may have said again.
+    /// Returns the text as the log of deliveries keeps it, of at most [`Answer::MAX_BYTES`] bytes
+    /// and without control characters: first the credentials are masked that the receiver may have
+    /// said again, then it is cut.
     #[must_use]
     pub fn kept(&self) -> String {
         printable(&model::masked(&self.text))
@@ -285,12 +288,12 @@ where
 async fn beginning_of(mut body: Incoming) -> Vec<u8> {
     let mut text = Vec::new();
     let end = Instant::now() + BODY_TIMEOUT;
-    while text.len() < Answer::MAX_BYTES {
+    while text.len() < Answer::MAX_READ {
         let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await else {
             break;
         };
         if let Some(data) = frame.data_ref() {
-            let room = Answer::MAX_BYTES - text.len();
+            let room = Answer::MAX_READ - text.len();
             text.extend_from_slice(&data[..data.len().min(room)]);
         }
     }

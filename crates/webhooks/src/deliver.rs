@@ -14,7 +14,8 @@ use crate::secret::Secret;
 use crate::webhooks::Webhooks;
 
 impl Webhooks {
-    /// Tries a delivery; `None`: its webhook gets nothing now, so that it was not tried.
+    /// Tries a delivery; `None`: its webhook gets nothing now, or another gate may be about to
+    /// deliver, so that it was not tried.
     ///
     /// # Errors
     /// The store fails, so that it was not tried.
@@ -36,7 +37,9 @@ impl Webhooks {
             Err(error) => return Err(error),
         };
         let begun = (self.clock.now(), self.clock.since_boot());
-        let answer = self.send(&receiver, &delivery.event).await?;
+        let Some(answer) = self.send(&receiver, &delivery.event).await? else {
+            return Ok(None);
+        };
         let took_us = self.clock.since_boot().micros_since(begun.1);
         Ok(Some(self.result(delivery, begun.0, took_us, answer)))
     }
@@ -59,23 +62,28 @@ impl Webhooks {
         Ok(Message::of_event(event, webhook.form, &facts, secrets, now))
     }
 
-    async fn send(&self, receiver: &Receiver, event: &Event) -> Result<Answer, Error> {
+    async fn send(&self, receiver: &Receiver, event: &Event) -> Result<Option<Answer>, Error> {
         let failed = |text: String| Answer { status: None, text };
         let target = match &receiver.target {
             Ok(target) => target,
-            Err(invalid) => return Ok(failed(invalid.to_string())),
+            Err(invalid) => return Ok(Some(failed(invalid.to_string()))),
         };
         let Receiver {
             webhook, secrets, ..
         } = receiver;
-        Ok(match self.message(webhook, secrets, event).await? {
-            Some(message) => self.client.post(target, message).await,
+        let Some(message) = self.message(webhook, secrets, event).await? else {
             // Nobody who registers one asks for it, but a type may leave a form some day.
-            None => Answer {
+            return Ok(Some(Answer {
                 status: Some(204),
                 text: "the form of this webhook does not tell such events".to_owned(),
-            },
-        })
+            }));
+        };
+        // The reads before may have outlasted the time in which tries may begin.
+        let is_open = self.board.lock().is_open(self.clock.since_boot());
+        match is_open {
+            true => Ok(Some(self.client.post(target, message).await)),
+            false => Ok(None),
+        }
     }
 
     /// Returns the result of a try that a defect of ours ended.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use model::Moment;
-use store::WebhookFilter;
+use store::{Delivery, WebhookFilter};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -100,7 +100,11 @@ impl Webhooks {
                 match tried {
                     Ok(Some(result)) => board.finish(flight, result, now),
                     // It is still due, and is asked for again within a second.
-                    Ok(None) | Err(_) => board.abandon(&flight),
+                    Ok(None) => board.abandon(&flight),
+                    Err(error) => {
+                        board.abandon(&flight);
+                        self.untried(&flight.delivery, &error);
+                    }
                 }
                 board.take(now)
             };
@@ -109,6 +113,15 @@ impl Webhooks {
                 Some(other) => flight = other,
                 None => return,
             }
+        }
+    }
+}
+
+impl Webhooks {
+    /// Says why a delivery could not be tried, once a minute for all of them.
+    fn untried(&self, delivery: &Delivery, error: &Error) {
+        if self.untried_log.passes(self.clock.now()) {
+            tracing::warn!(%error, webhook = %delivery.webhook_id, event = %delivery.event.id, "an event waits, since what is needed to send it cannot be read");
         }
     }
 }
@@ -181,7 +194,8 @@ impl Shift {
         }
         let kept = self.webhooks.kept()?;
         let any = kept.webhooks(WebhookFilter::default(), None, 1).await?;
-        if any.is_empty() {
+        // Where there is no webhook, what was written for one that is gone is swept all the same.
+        if any.is_empty() && now < self.upkeep_at {
             if self.held_until.is_some() {
                 kept.end_lease(LEASE, self.webhooks.holder.instance())
                     .await?;

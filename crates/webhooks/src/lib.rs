@@ -32,7 +32,7 @@ mod sign;
 mod target;
 mod webhooks;
 
-pub use body::{Facts, name_of, told_in};
+pub use body::Facts;
 pub use client::{Answer, Client, ClientOptions};
 pub use error::Error;
 pub use message::Message;

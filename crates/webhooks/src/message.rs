@@ -2,7 +2,7 @@
 
 use model::{Event, Timestamp, WebhookForm};
 
-use crate::body::{Facts, body_of, name_of};
+use crate::body::{Facts, body_of};
 use crate::secret::Secret;
 use crate::sign;
 
@@ -34,7 +34,7 @@ impl Message {
         match form {
             WebhookForm::Native => {}
             WebhookForm::Authforge => {
-                let name = name_of(event.kind, form)?;
+                let name = form.name_of(event.kind)?;
                 headers.push(("x-authforge-event", name.to_owned()));
                 headers.push(("x-authforge-timestamp", now.to_string()));
                 headers.push(("x-authforge-signature", own));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use model::{Clock, InstanceId, Timestamp, WebhookId};
+use model::{Clock, InstanceId, OncePerMinute, Timestamp, WebhookId};
 use parking_lot::Mutex;
 use store::{Store, WebhookStore};
 use tokio::sync::Notify;
@@ -33,6 +33,7 @@ pub struct Webhooks {
     /// Told when there may be something new to deliver.
     pub(crate) woken: Notify,
     pub(crate) counts: Counts,
+    pub(crate) untried_log: OncePerMinute,
 }
 
 /// The parts that [`Webhooks`] works with.
@@ -116,6 +117,7 @@ impl Webhooks {
             ended: Notify::new(),
             woken: Notify::new(),
             counts,
+            untried_log: OncePerMinute::default(),
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use model::{Credential, KeyFormat};
 use rustls::{ClientConfig, RootCertStore};
 use testkit::{Manner, Receiver};
 use webhooks::{
@@ -60,7 +61,7 @@ async fn a_receiver_gets_body_and_headers_and_its_answer_is_kept() {
     let answer = post(&receiver, LATE).await;
     assert!(answer.took());
     assert_eq!(
-        (answer.status, answer.text.as_str()),
+        (answer.status, answer.kept().as_str()),
         (Some(201), "thank  you")
     );
     let got = receiver.wait_for(1).remove(0);
@@ -81,7 +82,21 @@ async fn of_a_long_answer_the_beginning_is_kept_and_a_failure_is_none_taken() {
     let answer = post(&receiver, LATE).await;
     assert!(!answer.took());
     assert_eq!(answer.status, Some(500));
-    assert!(answer.text.len() <= Answer::MAX_BYTES && answer.text.len() > 1_000);
+    let kept = answer.kept();
+    assert!(kept.len() <= Answer::MAX_BYTES && kept.len() > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_the_end_of_what_is_kept_cuts_is_masked() {
+    let receiver = Receiver::start();
+    let key = Credential::generate(KeyFormat::Tallygate);
+    for kept_of_it in [16, 24, 30] {
+        let before = "x".repeat(Answer::MAX_BYTES - kept_of_it - 1);
+        receiver.behave(Manner::Answer(500, format!("{before} {}", key.expose())));
+        let kept = post(&receiver, LATE).await.kept();
+        assert!(kept.contains('…'), "{kept}");
+        assert!(!kept.contains(&key.expose()[..14]), "{kept}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{EventType, ManualClock, SystemClock, Timestamp, WebhookState};
-use store::DeliveryState;
+use model::{
+    DeliveryState, EventType, ManualClock, SystemClock, Timestamp, WebhookForm, WebhookState,
+};
 use testkit::eventually::{eventually, eventually_async};
 use testkit::{Manner, Received, Receiver};
 use webhooks::{Options, Schedule};
@@ -282,4 +283,54 @@ async fn old_events_are_forgotten_with_what_waits() {
     })
     .await;
     gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_for_a_webhook_that_is_gone_is_forgotten_without_any_other() {
+    let clock = Arc::new(ManualClock::at(
+        "2026-03-01T00:00:00Z".parse().expect("a time"),
+    ));
+    let (world, receiver) = (World::new(clock.clone()).await, Receiver::start());
+    let gate = world.gate();
+    let id = gate.register(&receiver).await.webhook.id;
+    gate.acting().pause(id).await.expect("it is there");
+    for number in 0..3 {
+        world
+            .happens(license(1), EventType::LicenseCreated, number)
+            .await;
+    }
+    gate.acting().delete(id).await.expect("it is there");
+    assert_eq!(world.events(), 3);
+    clock.advance(Duration::from_secs(31 * 86_400));
+    eventually("they are forgotten", || {
+        gate.webhooks.wake();
+        world.events() == 0
+    })
+    .await;
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_whose_reads_outlast_the_lease_is_left_to_the_next_gate() {
+    let (world, receiver) = (World::new(Arc::new(SystemClock)).await, Receiver::start());
+    let gate = world.gate();
+    let url = receiver.url("/hook");
+    gate.register_as(&url, WebhookForm::Authforge).await;
+    world.holds_facts.send_replace(true);
+    world
+        .happens(license(1), EventType::LicenseCreated, 1)
+        .await;
+    gate.webhooks.wake();
+    eventually("its facts are asked for", || {
+        world.holds_facts.receiver_count() > 1
+    })
+    .await;
+    let webhooks = gate.webhooks.clone();
+    gate.stop().await;
+    world.holds_facts.send_replace(false);
+    eventually("the try ends", || Arc::strong_count(&webhooks) == 1).await;
+    assert_eq!(receiver.count(), 0, "another gate may deliver by now");
+    let next = world.gate();
+    receiver.wait_for(1);
+    next.stop().await;
 }

@@ -89,7 +89,9 @@ async fn the_libraries_of_python_javascript_and_rust_verify_what_is_sent_with_ei
     let first = gate.register(&receiver).await;
     let id = first.webhook.id;
     let acting = gate.acting();
-    let second = acting.rotate_secret(id, Duration::from_secs(60)).await;
+    let second = acting
+        .rotate_secret(id, Some(Duration::from_secs(60)))
+        .await;
     let second = second.expect("it is there");
     acting.test(id).await.expect("it is sent");
     let received = receiver.wait_for(1).remove(0);

@@ -5,8 +5,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Actor, EventType, SystemClock, WebhookForm, WebhookId, WebhookState};
-use store::{AuditFilter, DeliveryFilter, DeliveryState};
+use model::{Actor, DeliveryState, EventType, SystemClock, WebhookForm, WebhookId, WebhookState};
+use store::{AuditFilter, DeliveryFilter};
 use testkit::eventually::{eventually, eventually_async};
 use testkit::{Manner, Receiver};
 use webhooks::{Error, TargetRules, WebhookRequest, WebhookUpdate};
@@ -361,22 +361,19 @@ async fn a_new_secret_signs_beside_the_one_before_until_the_overlap_is_over() {
             .count()
     };
     assert_eq!(signatures().await, 1);
-    let second = gate
-        .acting()
-        .rotate_secret(id, Duration::from_secs(3_600))
-        .await;
+    let second = gate.acting().rotate_secret(id, None).await;
     let second = second.expect("it is there");
     assert_ne!(second.secret, first.secret);
     assert_eq!(signatures().await, 2);
     gate.acting()
-        .rotate_secret(id, Duration::ZERO)
+        .rotate_secret(id, Some(Duration::ZERO))
         .await
         .expect("it is there");
     assert_eq!(signatures().await, 1, "none before it signs any more");
     let year = Duration::from_secs(366 * 86_400);
     let error = gate
         .acting()
-        .rotate_secret(id, year)
+        .rotate_secret(id, Some(year))
         .await
         .expect_err("too long");
     assert_eq!(error.to_string(), "`overlap`: it is at most 30d");
@@ -475,13 +472,17 @@ async fn every_change_stands_in_the_audit_log_without_secrets_or_queries() {
     acting.pause(id).await.expect("a second time does nothing");
     acting.resume(id).await.expect("it is there");
     acting
-        .rotate_secret(id, Duration::ZERO)
+        .rotate_secret(id, Some(Duration::ZERO))
         .await
         .expect("it is there");
-    acting
-        .redeliver(id, DeliveryFilter::default())
-        .await
-        .expect("it is there");
+    let nothing = acting.redeliver(id, DeliveryFilter::default()).await;
+    let words = nothing.expect_err("nothing is selected").to_string();
+    assert!(words.starts_with("`event`: say which are"), "{words}");
+    let failed = DeliveryFilter {
+        state: Some(DeliveryState::Failed),
+        ..DeliveryFilter::default()
+    };
+    acting.redeliver(id, failed).await.expect("it is there");
     acting.delete(id).await.expect("it is there");
     let filter = AuditFilter {
         subject: Some(id.to_string()),
@@ -506,6 +507,8 @@ async fn every_change_stands_in_the_audit_log_without_secrets_or_queries() {
             "webhook.delete"
         ]
     );
+    let asked = log[4].entry.after.as_ref().expect("what was asked for");
+    assert_eq!(asked["state"], "failed");
     let text = serde_json::to_string(&log.iter().map(|line| &line.entry).collect::<Vec<_>>());
     let text = text.expect("plain data");
     assert!(

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use api_types::{
-    ChangeWebhook, CreateWebhook, Delivery, DeliveryAttempt, DeliveryQuery, DeliveryState, List,
-    Nothing, Redeliver, Redelivered, RotateWebhookSecret, Scope, Webhook,
+    ChangeWebhook, CreateWebhook, Delivery, DeliveryAttempt, DeliveryQuery, List, Nothing,
+    Redeliver, Redelivered, RotateWebhookSecret, Scope, Webhook,
 };
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use model::{AccountName, AppName, WebhookForm, WebhookId};
+use model::{AccountName, AppName, DeliveryState, WebhookForm, WebhookId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{DeliveryFilter, WebhookFilter};
@@ -39,9 +39,6 @@ struct ListParameters {
 
 const READ: Needs = Needs::Scope(Scope::ReadWebhooks);
 const WRITE: Needs = Needs::Scope(Scope::WriteWebhooks);
-
-/// The time for which former secrets go on signing, if nobody says another.
-const OVERLAP: Duration = Duration::from_secs(86_400);
 
 /// Adds the requests about webhooks.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -262,8 +259,8 @@ async fn rotate(
             let detail = "name an overlap, or end the secrets before at once";
             return Err(Problem::field("overlap", detail));
         }
-        (None, true) => Duration::ZERO,
-        (overlap, false) => overlap.map_or(OVERLAP, model::Interval::duration),
+        (None, true) => Some(Duration::ZERO),
+        (overlap, false) => overlap.map(model::Interval::duration),
     };
     let acting = acting(&state, &caller, &client);
     let issued = acting.rotate_secret(webhook.id, overlap).await?;
@@ -294,11 +291,7 @@ async fn deliveries(
     check_span(query.from, query.to)?;
     let webhook = own(&state, &caller, &id).await?;
     let filter = DeliveryFilter {
-        state: query.state.map(|state| match state {
-            DeliveryState::Waiting => store::DeliveryState::Waiting,
-            DeliveryState::Delivered => store::DeliveryState::Delivered,
-            DeliveryState::Failed => store::DeliveryState::Failed,
-        }),
+        state: query.state,
         from: query.from,
         to: query.to,
         event_id: query.event,
@@ -322,15 +315,11 @@ async fn redeliver(
     check_span(request.from, request.to)?;
     let webhook = own(&state, &caller, &id).await?;
     let filter = DeliveryFilter {
-        state: request.failed.then_some(store::DeliveryState::Failed),
+        state: request.failed.then_some(DeliveryState::Failed),
         from: request.from,
         to: request.to,
         event_id: request.event,
     };
-    if filter == DeliveryFilter::default() {
-        let detail = "say which are delivered again: an `event`, a time by `from` or `to`, or those that `failed`";
-        return Err(Problem::field("event", detail));
-    }
     let acting = acting(&state, &caller, &client);
     let deliveries = acting.redeliver(webhook.id, filter).await?;
     Ok(Answer(Redelivered { deliveries }))
@@ -387,15 +376,15 @@ fn with_secret(issued: IssuedWebhook) -> Webhook {
 }
 
 fn delivery(delivery: store::Delivery) -> Delivery {
-    let state = match delivery.state {
-        store::DeliveryState::Waiting => DeliveryState::Waiting,
-        store::DeliveryState::Delivered => DeliveryState::Delivered,
-        store::DeliveryState::Failed => DeliveryState::Failed,
-    };
     Delivery {
         next_at: delivery.next_at,
         last: delivery.last.map(attempt_of),
-        ..Delivery::of_event(delivery.number, &delivery.event, state, delivery.attempts)
+        ..Delivery::of_event(
+            delivery.number,
+            &delivery.event,
+            delivery.state,
+            delivery.attempts,
+        )
     }
 }
 

@@ -1,7 +1,6 @@
 //! The certificate authorities that the command line trusts: those of the system or of a file.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use model::system::in_words;
 use rustls::pki_types::CertificateDer;
@@ -9,16 +8,11 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::cli::Error;
+use crate::trust;
 
 /// Returns the configuration of TLS for a gate whose certificate one of these authorities vouches for.
 pub(super) fn tls(authorities: RootCertStore) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = versions.map_err(|error| Error::Config(format!("TLS: {error}")))?;
-    Ok(builder
-        .with_root_certificates(authorities)
-        .with_no_client_auth())
+    trust::tls(authorities).map_err(Error::Config)
 }
 
 /// Returns the certificate authorities of a file in PEM form, or those that the system trusts.
@@ -29,7 +23,7 @@ pub(super) fn authorities(file: Option<&Path>) -> Result<RootCertStore, Error> {
     match file {
         Some(file) => of_file(file)
             .map_err(|reason| Error::Config(format!("--ca-file {}: {reason}", file.display()))),
-        None => of_system().map_err(|reason| {
+        None => trust::of_system().map_err(|reason| {
             Error::Config(format!(
                 "{reason}: install them, or name a file with --ca-file"
             ))
@@ -53,21 +47,6 @@ fn of_file(file: &Path) -> Result<RootCertStore, String> {
     }
     match authorities.is_empty() {
         true => Err(none.to_owned()),
-        false => Ok(authorities),
-    }
-}
-
-fn of_system() -> Result<RootCertStore, String> {
-    let found = rustls_native_certs::load_native_certs().map_err(|error| {
-        format!(
-            "the system's certificate authorities cannot be read: {}",
-            in_words(&error)
-        )
-    })?;
-    let mut authorities = RootCertStore::empty();
-    authorities.add_parsable_certificates(found);
-    match authorities.is_empty() {
-        true => Err("the system has no certificate authorities".to_owned()),
         false => Ok(authorities),
     }
 }

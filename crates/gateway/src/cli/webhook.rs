@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use api_types::{
-    ChangeWebhook, CreateWebhook, Delivery, DeliveryAttempt, DeliveryQuery, DeliveryState,
-    LARGEST_LIMIT, List, Redeliver, Redelivered, RotateWebhookSecret, Webhook,
+    ChangeWebhook, CreateWebhook, Delivery, DeliveryAttempt, DeliveryQuery, LARGEST_LIMIT, List,
+    Redeliver, Redelivered, RotateWebhookSecret, Webhook,
 };
 use clap::{Args, Subcommand};
 use model::{
-    AccountName, AppName, EventId, EventType, Interval, Timestamp, WebhookForm, WebhookId,
+    AccountName, AppName, DeliveryState, EventId, EventType, Interval, Timestamp, WebhookForm,
+    WebhookId,
 };
 
 use super::arguments::JsonArgument;
@@ -355,12 +356,8 @@ fn form(text: &str) -> Result<WebhookForm, String> {
 }
 
 fn delivery_state(text: &str) -> Result<DeliveryState, String> {
-    match text {
-        "waiting" => Ok(DeliveryState::Waiting),
-        "delivered" => Ok(DeliveryState::Delivered),
-        "failed" => Ok(DeliveryState::Failed),
-        _ => Err("use one of waiting, delivered, failed".to_owned()),
-    }
+    let words = || DeliveryState::ALL.map(DeliveryState::as_str).join(", ");
+    DeliveryState::parse(text).ok_or_else(|| format!("use one of {}", words()))
 }
 
 fn list_table(all: &[Webhook]) -> Table {
@@ -382,7 +379,7 @@ fn list_table(all: &[Webhook]) -> Table {
             units::maybe(one.app.as_ref()),
             one.form.to_string(),
             events(one),
-            state(one),
+            one.state.to_string(),
             units::maybe_time(one.last_delivery_at),
         ]);
     }
@@ -399,7 +396,7 @@ fn one_table(webhook: &Webhook) -> Table {
     field("app", units::maybe(webhook.app.as_ref()));
     field("form", webhook.form.to_string());
     field("events", events(webhook));
-    field("state", state(webhook));
+    field("state", webhook.state.to_string());
     field("created", units::time(webhook.created_at));
     field("last delivery", units::maybe_time(webhook.last_delivery_at));
     table
@@ -424,7 +421,7 @@ fn deliveries_table(all: &[Delivery]) -> Table {
             one.kind.to_string(),
             units::time(one.event_at),
             units::maybe(one.license_id),
-            format!("{:?}", one.state).to_lowercase(),
+            one.state.to_string(),
             one.attempts.to_string(),
             units::maybe_time(one.next_at),
             units::maybe(last.and_then(|last| last.status)),
@@ -439,8 +436,4 @@ fn events(webhook: &Webhook) -> String {
         true => "all".to_owned(),
         false => units::words(&webhook.events),
     }
-}
-
-fn state(webhook: &Webhook) -> String {
-    format!("{:?}", webhook.state).to_lowercase()
 }

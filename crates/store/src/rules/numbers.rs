@@ -1,9 +1,7 @@
 //! The numbers that columns hold for statuses and states. They are in every store that there is: a
 //! number never changes its meaning.
 
-use model::{CredentialStatus, LicenseStatus, TokenState, WebhookState};
-
-use crate::webhooks::DeliveryState;
+use model::{CredentialStatus, DeliveryState, LicenseStatus, TokenState, WebhookState};
 
 /// The number of a license that is revoked.
 pub(crate) const LICENSE_REVOKED: i16 = license(LicenseStatus::Revoked);
@@ -70,29 +68,6 @@ pub(crate) fn credential_of(number: i16) -> Option<CredentialStatus> {
         .find(|status| credential(*status) == number)
 }
 
-/// Returns the state of a webhook of a number; `None`: no state has it.
-pub(crate) fn webhook_of(number: i16) -> Option<WebhookState> {
-    [
-        WebhookState::Active,
-        WebhookState::Paused,
-        WebhookState::Disabled,
-        WebhookState::Unproven,
-    ]
-    .into_iter()
-    .find(|state| *state as i16 == number)
-}
-
-/// Returns the state of a delivery of a number; `None`: no state has it.
-pub(crate) fn delivery_of(number: i16) -> Option<DeliveryState> {
-    [
-        DeliveryState::Waiting,
-        DeliveryState::Delivered,
-        DeliveryState::Failed,
-    ]
-    .into_iter()
-    .find(|state| *state as i16 == number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,8 +101,5 @@ mod tests {
         assert_eq!(tokens, [0, 1, 2, 3, 4, 5]);
         let webhooks = [WEBHOOK_ACTIVE, WEBHOOK_DISABLED, WEBHOOK_UNPROVEN];
         assert_eq!((webhooks, [WAITING, FAILED]), ([0, 2, 3], [0, 2]));
-        assert_eq!(webhook_of(1), Some(WebhookState::Paused));
-        assert_eq!(delivery_of(1), Some(DeliveryState::Delivered));
-        assert_eq!((webhook_of(4), delivery_of(3)), (None, None));
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
-use model::{AccountName, AppName, Event, EventId, EventType, Timestamp};
-use store::{Attempt, DeliveryState};
+use model::{AccountName, AppName, DeliveryState, Event, EventId, EventType, Timestamp};
+use store::Attempt;
 
 const NOW: Moment = Moment(1_000_000);
 

@@ -6,7 +6,7 @@ use model::{Webhook, WebhookForm, WebhookId, WebhookState};
 use store::{AuditEntries, WebhookChange};
 
 use super::create::{as_seen, events_of};
-use super::{AuditedWebhooks, IssuedWebhook, MAX_OVERLAP, WebhookUpdate, shown};
+use super::{AuditedWebhooks, IssuedWebhook, MAX_OVERLAP, OVERLAP, WebhookUpdate, shown};
 use crate::error::Error;
 use crate::secret::Secret;
 
@@ -105,16 +105,18 @@ impl AuditedWebhooks {
         Err(Error::ChangedMeanwhile(id))
     }
 
-    /// Gives a webhook a new secret. For the time of `overlap` the ones before sign as well, so that
-    /// a receiver of Standard Webhooks can change over at any moment in it.
+    /// Gives a webhook a new secret. For the time of `overlap`, a day if there is none, the ones
+    /// before sign as well, so that a receiver of Standard Webhooks can change over at any moment in
+    /// it.
     ///
     /// # Errors
     /// There is no such webhook, the overlap is too long, or the store fails.
     pub async fn rotate_secret(
         &self,
         id: WebhookId,
-        overlap: Duration,
+        overlap: Option<Duration>,
     ) -> Result<IssuedWebhook, Error> {
+        let overlap = overlap.unwrap_or(OVERLAP);
         if overlap > MAX_OVERLAP {
             let days = MAX_OVERLAP.as_secs() / 86_400;
             return Err(Error::invalid("overlap", format!("it is at most {days}d")));

@@ -6,7 +6,6 @@ use model::{EventId, EventType, Webhook, WebhookForm, WebhookId, WebhookState};
 use store::{AuditEntries, Changed, NewWebhook, WebhookChange, WebhookChanged};
 
 use super::{AuditedWebhooks, IssuedWebhook, MOST, MOST_OF_AUTHFORGE, WebhookRequest, shown};
-use crate::body::{name_of, told_in};
 use crate::client::Answer;
 use crate::error::Error;
 use crate::message::Message;
@@ -208,11 +207,9 @@ pub(super) fn events_of(
 ) -> Result<Vec<EventType>, Error> {
     events.sort_unstable_by_key(|kind| *kind as u8);
     events.dedup();
-    let untold = |kind: &&EventType| **kind == EventType::Test || name_of(**kind, form).is_none();
+    let untold = |kind: &&EventType| **kind == EventType::Test || !form.has(**kind);
     if let Some(untold) = events.iter().find(untold) {
-        let told: Vec<_> = told_in(form)
-            .filter_map(|kind| name_of(kind, form))
-            .collect();
+        let told: Vec<_> = form.told().map(|(_, name)| name).collect();
         let reason = format!(
             "`{untold}` is not told here: use some of {}",
             told.join(", ")
@@ -221,7 +218,7 @@ pub(super) fn events_of(
     }
     if events.is_empty() && form == WebhookForm::Authforge {
         // What is not told in a form must not wait for its webhook.
-        return Ok(told_in(form).collect());
+        return Ok(form.told().map(|(kind, _)| kind).collect());
     }
     Ok(events)
 }

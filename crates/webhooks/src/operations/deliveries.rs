@@ -1,6 +1,6 @@
 //! The log of deliveries, deliveries by hand, and tests.
 
-use model::{AppName, AuditEntry, Event, EventId, EventType, WebhookId};
+use model::{AppName, Event, EventId, EventType, WebhookId};
 use serde_json::json;
 use store::{Attempt, AuditEntries, Delivery, DeliveryFilter};
 
@@ -76,20 +76,28 @@ impl AuditedWebhooks {
     }
 
     /// Makes the selected deliveries of a webhook due again, with all their tries, and makes those
-    /// of kept events that it never got. Returns how many are due again.
+    /// of kept events that it never got. Returns how many are due again. The audit log says what was
+    /// asked for, also if that is not done to its end.
     ///
     /// # Errors
-    /// There is no such webhook, or the store fails.
+    /// Nothing is selected, there is no such webhook, or the store fails.
     pub async fn redeliver(&self, id: WebhookId, filter: DeliveryFilter) -> Result<u64, Error> {
+        if filter == DeliveryFilter::default() {
+            let reason = "say which are delivered again: an `event`, a time by `from` or `to`, or those that `failed`";
+            return Err(Error::invalid("event", reason));
+        }
         let webhook = self.webhook(id).await?;
-        let (actor, at) = (self.actor, self.clock.now());
-        let entries = AuditEntries::from_result(move |count: &u64| {
-            let line = AuditEntry::new(&actor, at, "webhook.redeliver", webhook.id);
-            let said = json!({"deliveries": count});
-            vec![line.of(&webhook.account).between(None::<&()>, Some(&said))]
+        let asked = json!({
+            "event": filter.event_id,
+            "from": filter.from,
+            "to": filter.to,
+            "state": filter.state,
         });
-        let redelivered = self.kept()?.redeliver(id, filter, at, entries).await?;
+        let line = self.line("webhook.redeliver")(&webhook);
+        let entries = AuditEntries::of(vec![line.between(None::<&()>, Some(&asked))]);
+        let kept = self.kept()?;
+        let redelivered = kept.redeliver(id, filter, self.clock.now(), entries).await;
         self.changed(id);
-        Ok(redelivered)
+        Ok(redelivered?)
     }
 }

@@ -76,6 +76,8 @@ pub struct WebhookUpdate {
 const MOST_OF_AUTHFORGE: u32 = 5;
 /// The most webhooks of another form that an account or app has.
 const MOST: u32 = 100;
+/// The time for which former secrets go on signing, if nobody says another.
+const OVERLAP: Duration = Duration::from_secs(86_400);
 /// The longest time for which a former secret goes on signing.
 const MAX_OVERLAP: Duration = Duration::from_secs(30 * 86_400);
 

@@ -29,7 +29,9 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     sealer: Sealer,
-    _directory: TempDir,
+    /// Whether whoever asks for facts about a license waits.
+    pub(crate) holds_facts: watch::Sender<bool>,
+    pub(crate) directory: TempDir,
 }
 
 /// A gate of a world, which delivers until it is stopped.
@@ -53,7 +55,9 @@ impl Seal for KeyringSeal {
 }
 
 /// One seller with one app, whose licenses have the key of their id.
-struct OneApp;
+struct OneApp {
+    held: watch::Receiver<bool>,
+}
 
 #[async_trait]
 impl Licenses for OneApp {
@@ -66,6 +70,8 @@ impl Licenses for OneApp {
         license: Option<LicenseId>,
         app: &AppName,
     ) -> Result<Facts, store::Error> {
+        let released = self.held.clone().wait_for(|held| !held).await.is_ok();
+        assert!(released, "the world outlives its gates");
         Ok(Facts {
             license_key: license.map(|id| format!("KEY-OF-{id}")),
             app_id: Some(format!("id-of-{app}")),
@@ -94,7 +100,8 @@ impl World {
             store,
             clock,
             sealer: keyring.expect("a keyring").sealer("webhook secrets"),
-            _directory: directory,
+            holds_facts: watch::Sender::new(false),
+            directory,
         }
     }
 
@@ -118,7 +125,9 @@ impl World {
             store: self.store.clone(),
             client: Client::new(Arc::new(SystemResolver), tls, client),
             seal: Arc::new(KeyringSeal(self.sealer.clone())),
-            licenses: Arc::new(OneApp),
+            licenses: Arc::new(OneApp {
+                held: self.holds_facts.subscribe(),
+            }),
             clock: self.clock.clone(),
             holder: Holder::OneOf(InstanceId::generate()),
         };
@@ -136,6 +145,14 @@ impl World {
     pub(crate) async fn happens(&self, license_id: LicenseId, kind: EventType, number: u64) {
         self.happen(vec![self.event(license_id, kind, number)])
             .await;
+    }
+
+    /// Returns how many events the store holds, delivered or not.
+    pub(crate) fn events(&self) -> i64 {
+        let file = self.directory.path().join("licenses.db");
+        let database = rusqlite::Connection::open(file).expect("it is there");
+        let count = database.query_row("SELECT count(*) FROM events", [], |row| row.get(0));
+        count.expect("the schema has events")
     }
 
     pub(crate) async fn happen(&self, events: Vec<Event>) {

@@ -5,7 +5,7 @@ use model::{AccountName, Timestamp, Webhook, WebhookForm, WebhookId, WebhookStat
 use super::queue::{make_due_at_once, refresh_due};
 use crate::error::Error;
 use crate::licenses::SealedKey;
-use crate::rules::numbers::{WEBHOOK_UNPROVEN, webhook_of};
+use crate::rules::numbers::WEBHOOK_UNPROVEN;
 use crate::sql::filter::Filter;
 use crate::sql::{Engine, Outcome, Row, Sql, Statement, Value, list, rows, sql, values};
 use crate::webhooks::{NewWebhook, WebhookChange, WebhookFilter, WebhookSecret};
@@ -223,7 +223,7 @@ fn read(row: &Row) -> Result<Webhook, Error> {
         url: row.get(3)?,
         events: row.list(4)?,
         form: row.word(5, WebhookForm::from_number)?,
-        state: row.word(6, webhook_of)?,
+        state: row.word(6, WebhookState::from_number)?,
         created_at: row.get(7)?,
         last_delivery_at: row.get(8)?,
     })

@@ -1,6 +1,6 @@
 //! The log of deliveries, and deliveries that are asked for again.
 
-use model::{Event, EventType, Timestamp, WebhookId};
+use model::{DeliveryState, Event, EventType, Timestamp, WebhookId};
 
 use super::hooks::{find, locked};
 use super::queue::{make_due, numbers, refresh_due};
@@ -10,7 +10,7 @@ use super::wishes::{TOLD, Told, Wish, add};
 use crate::rules::numbers::WAITING;
 use crate::sql::filter::Filter;
 use crate::sql::{Outcome, Sql, Statement, Value, count, rows, sql, values};
-use crate::webhooks::{Attempt, Delivery, DeliveryFilter, DeliveryState, Waiting};
+use crate::webhooks::{Attempt, Delivery, DeliveryFilter, Waiting};
 
 /// The largest number of deliveries that one transaction makes due again or removes.
 const AT_ONCE: usize = 2_000;

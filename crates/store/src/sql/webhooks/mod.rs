@@ -206,13 +206,6 @@ impl<B: Backend> WebhookStore for B {
         .await
     }
 
-    async fn next_due_at(&self) -> Result<Option<Timestamp>, Error> {
-        self.run(Part::Licenses, Kind::Read, (), |sql, ()| {
-            Box::pin(queue::next_due_at(sql))
-        })
-        .await
-    }
-
     async fn note_attempts(&self, results: Vec<AttemptResult>) -> Result<(), Error> {
         if results.is_empty() {
             return Ok(());
@@ -245,19 +238,13 @@ impl<B: Backend> WebhookStore for B {
         webhook: WebhookId,
         filter: DeliveryFilter,
         now: Timestamp,
-        entries: AuditEntries<u64>,
+        entries: AuditEntries<()>,
     ) -> Result<u64, Error> {
-        let mut due = deliver_again(self, webhook, filter, now, Again::Made).await?;
+        let asked = (webhook, filter, now);
+        let mut due = deliver_again(self, asked, Again::Made, entries).await?;
         if filter.state.is_none() {
-            due += deliver_again(self, webhook, filter, now, Again::Missing).await?;
+            due += deliver_again(self, asked, Again::Missing, AuditEntries::none()).await?;
         }
-        self.run(
-            Part::Licenses,
-            Kind::Transaction,
-            (due, entries),
-            |sql, (due, entries)| Box::pin(add_entries(sql, entries, due)),
-        )
-        .await?;
         Ok(due)
     }
 
@@ -326,30 +313,35 @@ async fn move_events_of_ledger<B: Backend>(store: &B, limit: usize) -> Result<()
         .await
 }
 
-/// Makes deliveries due again, in as many transactions as it takes. Returns how many are due.
+/// Makes deliveries due again, in as many transactions as it takes, the first of which adds the
+/// lines. Returns how many are due.
 async fn deliver_again<B: Backend>(
     store: &B,
-    webhook: WebhookId,
-    filter: DeliveryFilter,
-    now: Timestamp,
+    asked: (WebhookId, DeliveryFilter, Timestamp),
     which: Again,
+    entries: AuditEntries<()>,
 ) -> Result<u64, Error> {
     let mut due = 0;
+    let mut entries = Some(entries);
     let mut after = Some(0);
     while let Some(from) = after {
-        let asked = (webhook, filter, from, now, which);
+        let asked = (asked, from, which, entries.take());
         let (last, woken) = store
             .run(Part::Licenses, Kind::Load, asked, |sql, asked| {
                 Box::pin(async move {
-                    let (webhook, filter, from, now, which) = asked;
-                    match which {
+                    let ((webhook, filter, now), from, which, entries) = asked;
+                    let done = match which {
                         Again::Made => {
-                            log::redeliver_some(sql, *webhook, filter, *from, *now).await
+                            log::redeliver_some(sql, *webhook, filter, *from, *now).await?
                         }
                         Again::Missing => {
-                            log::deliver_missing(sql, *webhook, filter, *from, *now).await
+                            log::deliver_missing(sql, *webhook, filter, *from, *now).await?
                         }
+                    };
+                    if let Some(entries) = entries {
+                        add_entries(sql, entries, &()).await?;
                     }
+                    Ok(done)
                 })
             })
             .await?;

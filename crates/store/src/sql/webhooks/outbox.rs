@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use model::{AccountName, Event, Timestamp, Webhook};
+use model::{AccountName, DeliveryState, Event, Timestamp, Webhook};
 
 use super::hooks::{lock, locked_of};
 use super::queue::{mark_heads, numbers, refresh_due};
@@ -11,7 +11,6 @@ use super::wishes::{TOLD, Told, Wish, add};
 use crate::error::Error;
 use crate::rules::numbers::{FAILED, WAITING};
 use crate::sql::{Outcome, Sql, Statement, Value, rows, sql, values};
-use crate::webhooks::DeliveryState;
 
 /// The largest number of events that one statement writes.
 const AT_ONCE: usize = 1_000;

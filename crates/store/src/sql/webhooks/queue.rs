@@ -123,12 +123,6 @@ pub(super) async fn due<S: Sql>(
     Ok(read.collect::<Result<_, _>>()?)
 }
 
-pub(super) async fn next_due_at<S: Sql>(sql: &S) -> Outcome<Option<Timestamp>, S> {
-    let statement = sql!("SELECT min(due_at) FROM webhooks WHERE state = {WEBHOOK_ACTIVE}");
-    let row = sql.query_opt(statement, &[]).await?;
-    Ok(row.map_or(Ok(None), |row| row.get(0))?)
-}
-
 /// Reads the numbers of deliveries.
 pub(super) fn numbers(found: &[Row]) -> Result<Value, Error> {
     let numbers = found.iter().map(|row| row.get::<i64>(0));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use model::WebhookId;
+use model::{DeliveryState, WebhookId};
 use serde::Serialize;
 
 use super::hooks::lock;
@@ -10,7 +10,7 @@ use super::queue::{mark_heads, refresh_due};
 use super::rows::hex;
 use crate::rules::numbers::{WAITING, WEBHOOK_ACTIVE, WEBHOOK_DISABLED};
 use crate::sql::{MAX_COUNT, Outcome, Sql, Value, json, sql, values};
-use crate::webhooks::{Attempt, AttemptResult, DeliveryState, NextStep};
+use crate::webhooks::{Attempt, AttemptResult, NextStep};
 
 /// The result of a try, as a statement reads it.
 #[derive(Debug, Serialize)]

@@ -1,10 +1,9 @@
 //! Events and deliveries as rows.
 
-use model::{Event, EventType};
+use model::{DeliveryState, Event, EventType};
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::rules::numbers::delivery_of;
 use crate::sql::{Row, json};
 use crate::webhooks::{Attempt, Delivery};
 
@@ -75,7 +74,7 @@ pub(super) fn read_delivery(row: &Row) -> Result<Delivery, Error> {
         number: row.count(at(0))?,
         webhook_id: row.get(at(1))?,
         event: read_event(row)?,
-        state: row.word(at(2), delivery_of)?,
+        state: row.word(at(2), DeliveryState::from_number)?,
         attempts: row.get(at(3))?,
         next_at: row.get(at(4))?,
         last,

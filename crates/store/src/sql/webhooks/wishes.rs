@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use model::{AccountName, AppName, EventType, LicenseId, Timestamp, Webhook};
+use model::{AccountName, AppName, DeliveryState, EventType, LicenseId, Timestamp, Webhook};
 use serde::Serialize;
 
 use super::queue::numbers;
@@ -10,7 +10,6 @@ use super::rows::hex;
 use crate::error::Error;
 use crate::rules::numbers::WAITING;
 use crate::sql::{Outcome, Row, Sql, Value, json, sql, values};
-use crate::webhooks::DeliveryState;
 
 /// An event as far as it decides who gets it, and in which order.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use licensing::SoftwareApp;
 use model::{EventType, Webhook, WebhookForm, WebhookId, WebhookState};
 use serde_json::{Value, json};
 use store::WebhookFilter;
-use webhooks::{AuditedWebhooks, WebhookRequest, WebhookUpdate, name_of, told_in};
+use webhooks::{AuditedWebhooks, WebhookRequest, WebhookUpdate};
 
 use super::answer::Failure;
 use super::body::{ChangeWebhook, CreateWebhook};
@@ -79,7 +79,7 @@ pub(super) async fn test(asked: Asked) -> Result<Json<Value>, Failure> {
     let attempt = acting(&asked).test(webhook.id).await?;
     Ok(Json(json!({
         "webhookId": webhook.id,
-        "event": name_of(EventType::Test, FORM),
+        "event": FORM.name_of(EventType::Test),
         "status": attempt.status,
         "response": attempt.answer,
         "durationMs": attempt.duration_us / 1_000,
@@ -112,23 +112,19 @@ async fn own(asked: &Asked) -> Result<Webhook, Failure> {
 
 /// Returns the types of events that these names stand for, at least one.
 fn types(names: &[String]) -> Result<Vec<EventType>, Failure> {
-    let known = || told_in(FORM).filter_map(|kind| Some((kind, name_of(kind, FORM)?)));
     let find = |name: &String| {
-        let found = known().find(|(_, own)| own == name);
+        let found = FORM.told().find(|(_, own)| own == name);
         found.map(|(kind, _)| kind)
     };
     let types: Option<Vec<_>> = names.iter().map(find).collect();
     types.filter(|types| !types.is_empty()).ok_or_else(|| {
-        let names: Vec<_> = known().map(|(_, name)| format!("`{name}`")).collect();
+        let names: Vec<_> = FORM.told().map(|(_, name)| format!("`{name}`")).collect();
         Failure::invalid("events", format!("send some of {}", names.join(", ")))
     })
 }
 
 fn shown(webhook: &Webhook) -> Value {
-    let events = webhook
-        .events
-        .iter()
-        .filter_map(|kind| name_of(*kind, FORM));
+    let events = webhook.events.iter().filter_map(|kind| FORM.name_of(*kind));
     json!({
         "webhookId": webhook.id,
         "url": webhook.url,
