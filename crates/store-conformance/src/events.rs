@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::usage::{UsageKey, UsageSums};
 use model::{
-    AccountName, Actor, AppName, AuditEntry, Event, EventType, InstanceId, LicenseId,
+    AccountName, Actor, AppName, AuditEntry, Device, Event, EventType, InstanceId, LicenseId,
     LicenseStatus, Limits, Method, Mode, Outcome, Timestamp, User, UserId, WebhookId,
 };
 use serde_json::json;
@@ -187,6 +187,27 @@ pub async fn an_import_is_told_wholly<F: StoreFactory>() {
     let all = told(&store, webhook).await;
     let all: Vec<_> = all.iter().map(|event| event.license_id).collect();
     assert_eq!(all, ids);
+
+    let mut bound = new_license(Limits::default());
+    let device = |id: &str| Device {
+        id: id.parse().expect("valid"),
+        bound_at: BIRTH,
+    };
+    bound.devices = vec![device("A"), device("B")];
+    create(&store, vec![bound]).await;
+    let all = told(&store, webhook).await.split_off(ids.len());
+    let all: Vec<_> = all
+        .iter()
+        .map(|event| (event.kind, event.data.get("device")))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            (EventType::LicenseCreated, None),
+            (EventType::DeviceBound, Some(&json!("A"))),
+            (EventType::DeviceBound, Some(&json!("B"))),
+        ]
+    );
 }
 
 fn used(license_id: LicenseId, outcome: Outcome) -> (UsageKey, UsageSums) {
@@ -470,4 +491,28 @@ pub async fn the_end_of_a_license_is_told_ahead_and_once<F: StoreFactory>() {
     let event = told(&store, webhook).await.pop().expect("it was told");
     assert_eq!(event.app, "api".parse::<AppName>().expect("valid"));
     assert_eq!(event.data["status"], "active");
+}
+
+/// A clock that goes back for a while skips none of the licenses that end at one moment.
+pub async fn the_end_of_a_license_is_told_although_a_clock_went_back<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let webhook = keep(&store, new_webhook()).await;
+    let day = |days: i64| hours(days * 24).plus_micros(6_000_000);
+    let note = async |now| hooks(&store).note_expiring(now, 1).await.expect("answers");
+    note(day(0)).await;
+    let ending = (0..3).map(|_| {
+        let mut new = new_license(Limits::default());
+        new.license.spec.expires_at = Some(hours(30 * 24));
+        new
+    });
+    create(&store, ending.collect()).await;
+    assert_eq!(note(day(23)).await, 1, "one of the three");
+    assert_eq!(note(day(22)).await, 0);
+    while note(day(23)).await > 0 {}
+    let kinds = kinds(&store, webhook).await;
+    let soon = kinds
+        .iter()
+        .filter(|kind| **kind == EventType::LicenseExpiring);
+    assert_eq!(soon.count(), 3, "{kinds:?}");
 }

@@ -291,6 +291,7 @@ macro_rules! instantiate_webhook_conformance {
                 each_threshold_of_a_quota_is_told_once_in_an_epoch,
                 a_grant_within_an_epoch_has_the_thresholds_of_its_quota_told_again,
                 the_end_of_a_license_is_told_ahead_and_once,
+                the_end_of_a_license_is_told_although_a_clock_went_back,
             }
         );
     };

@@ -86,8 +86,11 @@ impl Twins for PooledConn {
         audit::add_lines(self, lines).await
     }
 
-    async fn record_changes(&self, changes: &[(LicenseId, Option<&KeyHash>)]) -> Outcome<(), Self> {
-        licenses::record_changes(self, changes).await.map(drop)
+    async fn record_changes(
+        &self,
+        changes: &[(LicenseId, Option<&KeyHash>)],
+    ) -> Outcome<ChangeNumber, Self> {
+        licenses::record_changes(self, changes).await
     }
 
     async fn move_units(

@@ -19,17 +19,19 @@ pub(crate) fn events_of(
         return Vec::new();
     }
     let Some(before) = before else {
-        return vec![event_of(after, EventType::LicenseCreated, at)];
+        let mut events = vec![event_of(after, EventType::LicenseCreated, at)];
+        events.extend(devices(&[], after, at));
+        return events;
     };
     let kinds = kinds_of(before, after).into_iter();
     let mut events: Vec<_> = kinds.map(|kind| event_of(after, kind, at)).collect();
-    events.extend(devices(before, after, at));
+    events.extend(devices(&before.devices, after, at));
     events.extend(status(before, after).map(|kind| event_of(after, kind, at)));
     events
 }
 
 /// Returns the events of the devices that were freed and bound, freed ones first.
-fn devices(before: &StoredLicense, after: &StoredLicense, at: Timestamp) -> Vec<Event> {
+fn devices(before: &[Device], after: &StoredLicense, at: Timestamp) -> Vec<Event> {
     let beyond = |all: &[Device], known: &[Device]| -> Vec<Device> {
         let new = all
             .iter()
@@ -41,14 +43,14 @@ fn devices(before: &StoredLicense, after: &StoredLicense, at: Timestamp) -> Vec<
         event.data.insert(name.to_owned(), value);
         event
     };
-    let freed = beyond(&before.devices, &after.devices);
+    let freed = beyond(before, &after.devices);
     let mut events = Vec::new();
     if !freed.is_empty() {
         let freed = freed.iter().map(|device| device.id.as_str());
         let freed = freed.collect::<Vec<_>>().into();
         events.push(with(EventType::DevicesReset, "devices", freed));
     }
-    let bound = beyond(&after.devices, &before.devices).into_iter();
+    let bound = beyond(&after.devices, before).into_iter();
     events.extend(bound.map(|device| {
         let device = device.id.as_str().into();
         with(EventType::DeviceBound, "device", device)
@@ -258,7 +260,8 @@ mod tests {
     #[test]
     fn an_event_says_what_the_license_is_and_no_key() {
         let made = events_of(None, &stored(), NOW);
-        assert_eq!(made.len(), 1);
+        assert_eq!(made.len(), 2, "made, and bound to its device");
+        assert_eq!(made[1].kind, EventType::DeviceBound);
         assert_eq!((made[0].kind, made[0].at), (EventType::LicenseCreated, NOW));
         let expected = json!({
             "license_id": "lic_00000000000000000000000000000001",

@@ -1,6 +1,8 @@
 //! The events of licenses, written in the transaction of their change, for accounts that have a
 //! webhook.
 
+use std::borrow::Borrow;
+
 use model::{AccountName, LicenseId};
 
 use super::license_rows::get_all;
@@ -11,7 +13,7 @@ use crate::licenses::{ChangeNumber, NewLicense, StoredLicense};
 use crate::rules::events::events_of;
 
 /// The largest number of licenses that are read at once.
-const AT_ONCE: usize = 1_000;
+pub(super) const AT_ONCE: usize = 1_000;
 
 /// Returns whether somebody is told of the licenses of an account. A change asks it before its
 /// number is given, which others wait for.
@@ -25,7 +27,20 @@ pub(super) async fn tell_change<S: Sql>(
     sql: &S,
     changed: &Changed<StoredLicense>,
 ) -> Outcome<(), S> {
-    let events = events_of(Some(&changed.before), &changed.after, sql.now());
+    tell_changes(sql, std::iter::once(changed)).await
+}
+
+/// Writes down what changes of licenses are, as many as are read at once.
+pub(super) async fn tell_changes<S: Sql>(
+    sql: &S,
+    changes: impl Iterator<Item = impl Borrow<Changed<StoredLicense>>> + Send,
+) -> Outcome<(), S> {
+    let now = sql.now();
+    let events = changes.flat_map(|changed| {
+        let Changed { before, after } = changed.borrow();
+        events_of(Some(before), after, now)
+    });
+    let events: Vec<_> = events.collect();
     write(sql, &events).await
 }
 
@@ -41,20 +56,20 @@ pub(super) async fn tell_freed_devices<S: Sql>(
         .filter(|(_, account)| told.contains(account));
     let told: Vec<_> = told.map(|(license, _)| *license).collect();
     for some in told.chunks(AT_ONCE) {
-        let freed = get_all(sql, some).await?.into_iter().flat_map(|before| {
+        let freed = get_all(sql, some).await?.into_iter().map(|before| {
             let after = StoredLicense {
                 devices: Vec::new(),
                 ..before.clone()
             };
-            events_of(Some(&before), &after, sql.now())
+            Changed { before, after }
         });
-        write(sql, &freed.collect::<Vec<_>>()).await?;
+        tell_changes(sql, freed).await?;
     }
     Ok(())
 }
 
-/// Writes down that licenses are made, those of accounts that have a webhook. It costs one look-up
-/// where none has.
+/// Writes down that licenses are made and bound to their devices, those of accounts that have a
+/// webhook. It costs one look-up where none has.
 pub(super) async fn tell_new<S: Sql>(sql: &S, new: &[NewLicense]) -> Outcome<(), S> {
     let accounts = new.iter().map(|new| &new.license.account);
     let told = with_webhook(sql, accounts).await?;
@@ -66,7 +81,7 @@ pub(super) async fn tell_new<S: Sql>(sql: &S, new: &[NewLicense]) -> Outcome<(),
         let stored = StoredLicense {
             license: new.license.clone(),
             credentials: Vec::new(),
-            devices: Vec::new(),
+            devices: new.devices.clone(),
             version: ChangeNumber(0),
         };
         events_of(None, &stored, sql.now())

@@ -185,7 +185,7 @@ pub(crate) trait Twins: Sql {
     fn record_changes(
         &self,
         changes: &[(LicenseId, Option<&KeyHash>)],
-    ) -> impl Future<Output = Outcome<(), Self>> + Send;
+    ) -> impl Future<Output = Outcome<ChangeNumber, Self>> + Send;
 
     /// Moves units of an epoch from one instance's lease to another's. Returns whether that many of
     /// it were there and not spent.

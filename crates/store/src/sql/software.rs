@@ -12,7 +12,7 @@ use super::{
 };
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
-use crate::licenses::{SealedKey, StoredLicense};
+use crate::licenses::{ChangeNumber, SealedKey, StoredLicense};
 use crate::rules::devices::{Slot, slot_for};
 use crate::rules::numbers::LICENSE_REVOKED;
 use crate::software::{
@@ -56,15 +56,18 @@ impl<B: Backend> SoftwareStore for B {
             .run(Part::Licenses, Kind::Load, asked, |sql, asked| {
                 Box::pin(async move {
                     let (app, after, limit, entries) = asked;
-                    let freed = free_all(sql, app, *after, *limit).await?;
+                    let (freed, last) = free_all(sql, app, *after, *limit).await?;
                     if !freed.is_empty() {
                         add_entries(sql, entries, &freed).await?;
                     }
-                    Ok(freed)
+                    Ok((freed, last))
                 })
             })
             .await?;
-        Ok((freed.last().copied(), freed.len() as u64))
+        let (freed, last) = freed;
+        let count = freed.len() as u64;
+        self.after_changes(last, count).await;
+        Ok((freed.last().copied(), count))
     }
 
     async fn app_settings(&self, app: &AppName) -> Result<Option<StoredAppSettings>, Error> {
@@ -238,13 +241,14 @@ async fn free_once<S: Sql>(sql: &S, new: &NewDevice) -> Outcome<bool, S> {
     Ok(sql.execute(statement, &values).await? == 1)
 }
 
-/// Frees the devices of licenses of an app, in order of id. Returns those that had any.
+/// Frees the devices of licenses of an app, in order of id. Returns those that had any, and the
+/// number of the last change.
 async fn free_all<S: Twins>(
     sql: &S,
     app: &AppName,
     after: LicenseId,
     limit: usize,
-) -> Outcome<Vec<LicenseId>, S> {
+) -> Outcome<(Vec<LicenseId>, ChangeNumber), S> {
     let statement = sql!(
         "SELECT id, account FROM licenses WHERE app = $1 AND devices IS NOT NULL AND status <> {LICENSE_REVOKED} AND id > $2
         ORDER BY id LIMIT $3 FOR NO KEY UPDATE"
@@ -255,14 +259,14 @@ async fn free_all<S: Twins>(
     let sold = bound.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
     let bound: Vec<LicenseId> = sold.iter().map(|(license, _)| *license).collect();
     if bound.is_empty() {
-        return Ok(bound);
+        return Ok((bound, ChangeNumber(0)));
     }
     tell_freed_devices(sql, &sold).await?;
     let statement = sql!("UPDATE licenses SET devices = NULL WHERE id = ANY ($1::uuid[])");
     sql.execute(statement, &[ids_of(&bound)]).await?;
     let changes: Vec<_> = bound.iter().map(|license| (*license, None)).collect();
-    sql.record_changes(&changes).await?;
-    Ok(bound)
+    let last = sql.record_changes(&changes).await?;
+    Ok((bound, last))
 }
 
 /// Writes settings, under a number above all others.

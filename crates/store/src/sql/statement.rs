@@ -86,8 +86,9 @@ macro_rules! sql {
 pub(crate) use sql;
 
 /// The words that SQLite does not know and does not need, longer ones first.
-const NOT_NEEDED: [&str; 5] = [
+const NOT_NEEDED: [&str; 6] = [
     "FOR UPDATE SKIP LOCKED",
+    "FOR SHARE SKIP LOCKED",
     "FOR NO KEY UPDATE",
     "FOR UPDATE",
     "FOR SHARE",

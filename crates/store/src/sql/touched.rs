@@ -36,7 +36,7 @@ impl Touched<'_> {
             );
             sql.execute(statement, &[Value::Ids(ids.collect())]).await?;
         }
-        sql.record_changes(&changes).await
+        sql.record_changes(&changes).await.map(drop)
     }
 }
 

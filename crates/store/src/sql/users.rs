@@ -5,11 +5,12 @@ use model::{AppName, LicenseId, Timestamp, User, UserId};
 
 use super::audit::{add_changed, add_entries};
 use super::license_changes::forget_keys;
-use super::license_events::{is_told, tell_change};
+use super::license_events::{AT_ONCE, is_told, tell_changes};
 use super::license_rows::get_all;
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Twins, rows, sql, values};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
+use crate::licenses::ChangeNumber;
 use crate::users::{UserChange, UserStore};
 
 /// The columns in the order that [`read`] reads.
@@ -100,18 +101,23 @@ impl<B: Backend> UserStore for B {
         entries: AuditEntries<User>,
     ) -> Result<bool, Error> {
         let whom = (app.clone(), login.to_owned(), entries);
-        self.run(Part::Licenses, Kind::Transaction, whom, |sql, whom| {
-            Box::pin(async move {
-                let (app, login, entries) = whom;
-                let Some(user) = locked(sql, app, login).await? else {
-                    return Ok(false);
-                };
-                delete(sql, &user).await?;
-                add_entries(sql, entries, &user).await?;
-                Ok(true)
+        let freed = self
+            .run(Part::Licenses, Kind::Transaction, whom, |sql, whom| {
+                Box::pin(async move {
+                    let (app, login, entries) = whom;
+                    let Some(user) = locked(sql, app, login).await? else {
+                        return Ok(None);
+                    };
+                    let freed = delete(sql, &user).await?;
+                    add_entries(sql, entries, &user).await?;
+                    Ok(Some(freed))
+                })
             })
-        })
-        .await
+            .await?;
+        if let Some((last, count)) = freed {
+            self.after_changes(last, count).await;
+        }
+        Ok(freed.is_some())
     }
 }
 
@@ -170,8 +176,9 @@ async fn change_one<S: Sql>(
     Ok(row.as_ref().map(read).transpose()?)
 }
 
-/// Removes a user, and their name from the licenses that they held.
-async fn delete<S: Twins>(sql: &S, user: &User) -> Outcome<(), S> {
+/// Removes a user, and their name from the licenses that they held. Returns the number of the last
+/// change of a license, and of how many there were.
+async fn delete<S: Twins>(sql: &S, user: &User) -> Outcome<(ChangeNumber, u64), S> {
     sql.execute(sql!("DELETE FROM users WHERE id = $1"), &values![user.id])
         .await?;
     let statement = sql!(
@@ -181,15 +188,15 @@ async fn delete<S: Twins>(sql: &S, user: &User) -> Outcome<(), S> {
     let values = values![&user.app, &user.login, &user.account];
     let held = sql.query(statement, &values).await?;
     if held.is_empty() {
-        return Ok(());
+        return Ok((ChangeNumber(0), 0));
     }
     let held = held.iter().map(|row| row.get(0));
     let held = held.collect::<Result<Vec<LicenseId>, _>>()?;
     forget_keys(sql, &held).await?;
     tell_freed(sql, user, &held).await?;
     let changes: Vec<_> = held.into_iter().map(|license| (license, None)).collect();
-    sql.record_changes(&changes).await?;
-    Ok(())
+    let last = sql.record_changes(&changes).await?;
+    Ok((last, changes.len() as u64))
 }
 
 /// Writes down that licenses lost the name of their user.
@@ -197,10 +204,13 @@ async fn tell_freed<S: Sql>(sql: &S, user: &User, held: &[LicenseId]) -> Outcome
     if !is_told(sql, &user.account).await? {
         return Ok(());
     }
-    for after in get_all(sql, held).await? {
-        let mut before = after.clone();
-        before.license.spec.user = Some(user.login.clone());
-        tell_change(sql, &Changed { before, after }).await?;
+    for some in held.chunks(AT_ONCE) {
+        let changed = get_all(sql, some).await?.into_iter().map(|after| {
+            let mut before = after.clone();
+            before.license.spec.user = Some(user.login.clone());
+            Changed { before, after }
+        });
+        tell_changes(sql, changed).await?;
     }
     Ok(())
 }

@@ -108,18 +108,20 @@ fn record_change(
     Ok(number)
 }
 
-/// Gives a license a new version, for a change of its credentials that was made elsewhere.
+/// Gives a license a new version, for a change of its credentials that was made elsewhere. Returns
+/// the version.
 pub(super) fn touch(
     connection: &Connection,
     license_id: LicenseId,
     added: Option<&KeyHash>,
     now: Timestamp,
-) -> Result<(), BackendError> {
+) -> Result<ChangeNumber, BackendError> {
     let number = record_change(connection, last_change(connection)?, license_id, added, now)?;
     connection
         .prepare_cached("UPDATE licenses SET version = ?2 WHERE id = ?1")?
         .execute(params![id(license_id.as_u128()), number.0 as i64])?;
-    prune(connection, number)
+    prune(connection, number)?;
+    Ok(number)
 }
 
 fn last_change(connection: &Connection) -> Result<ChangeNumber, BackendError> {

@@ -17,14 +17,12 @@ impl Twins for SqliteConn {
     fn record_changes(
         &self,
         changes: &[(LicenseId, Option<&KeyHash>)],
-    ) -> impl Future<Output = Outcome<(), Self>> + Send {
+    ) -> impl Future<Output = Outcome<ChangeNumber, Self>> + Send {
         let (connection, now) = (self.raw(), self.now());
         let mut changes = changes.iter();
-        ready(
-            changes.try_for_each(|(license, added)| {
-                licenses::touch(&connection, *license, *added, now)
-            }),
-        )
+        ready(changes.try_fold(ChangeNumber(0), |_, (license, added)| {
+            licenses::touch(&connection, *license, *added, now)
+        }))
     }
 
     fn move_units(

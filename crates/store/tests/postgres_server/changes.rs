@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{LicenseId, Limits};
-use store::{AuditEntries, Change, ChangeNumber, LicenseChange, LicenseStore, PostgresStore};
-use store_conformance::fixtures::keep;
+use model::{AccountName, Alias, AppName, Device, LicenseId, Limits, User, UserId};
+use store::{
+    AuditEntries, Change, ChangeNumber, LicenseChange, LicenseStore, PostgresStore, SoftwareStore,
+    UserStore,
+};
+use store_conformance::fixtures::{hours, keep, new_license};
 use testkit::Postgres;
 
 use crate::support::{connect, in_time, open, wait_for};
@@ -121,4 +124,53 @@ async fn a_change_that_waits_long_before_it_has_its_number_is_numbered_last() {
     assert_eq!(changed.version, ChangeNumber(8));
     let (after, last) = store.changes_since(last, 100).await.expect("answers");
     assert_eq!((after[0].license_id, last), (held, ChangeNumber(8)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_frees_many_licenses_at_once_removes_old_changes_too() {
+    let server = Postgres::shared();
+    let url = server.schema();
+    let store = open(&url).await;
+    let raw = connect(&url).await;
+    let app: AppName = "api".parse().expect("valid");
+    let user = User {
+        id: UserId::generate(),
+        account: AccountName::default(),
+        app: app.clone(),
+        login: "zoe".to_owned(),
+        alias: Alias::from_u64(7),
+        first_name: None,
+        last_name: None,
+        created_at: hours(0),
+        updated_at: hours(0),
+    };
+    let created = store.create_user(user, AuditEntries::none()).await;
+    created.expect("new");
+    let mut held = new_license(Limits::default());
+    held.license.spec.user = Some("zoe".to_owned());
+    held.devices = vec![Device {
+        id: "A".parse().expect("valid"),
+        bound_at: hours(0),
+    }];
+    let created = store.create_licenses(vec![held], AuditEntries::none());
+    created.await.expect("new");
+    let many_more = async |last: i64| {
+        let set = format!("UPDATE change_counter SET last = {last}");
+        raw.batch_execute(&set).await.expect("set");
+    };
+    many_more(1_000_000_000 - 1).await;
+    let freed = store.reset_devices_of(&app, None, 10, AuditEntries::none());
+    assert_eq!(freed.await.expect("answers").1, 1);
+    let oldest = "SELECT min(number) FROM changes";
+    let oldest = async || {
+        raw.query_one(oldest, &[])
+            .await
+            .expect("answers")
+            .get::<_, i64>(0)
+    };
+    assert_eq!(oldest().await, 1_000_000_000);
+    many_more(2_000_000_000 - 1).await;
+    let deleted = store.delete_user(&app, "zoe", AuditEntries::none());
+    assert_eq!(deleted.await, Ok(true));
+    assert_eq!(oldest().await, 2_000_000_000);
 }

@@ -6,3 +6,4 @@ mod migrations;
 mod races;
 mod refusals;
 mod support;
+mod webhooks;

@@ -3,10 +3,10 @@
 use model::{DeliveryState, Event, EventType, Timestamp, WebhookId};
 
 use super::hooks::{find, locked};
+use super::new_deliveries::{EVENT_HEAD, EventHead, NewDelivery, add};
 use super::queue::{make_due, numbers, refresh_due};
 use super::results::kept_answer;
 use super::rows::{DELIVERY, read_delivery, written};
-use super::wishes::{TOLD, Told, Wish, add};
 use crate::rules::numbers::WAITING;
 use crate::sql::filter::Filter;
 use crate::sql::{Outcome, Sql, Statement, Value, count, rows, sql, values};
@@ -78,22 +78,22 @@ pub(super) async fn add_tested<S: Sql>(
     let keep = sql!(
         postgres: "INSERT INTO events (id, kind, at, account, app, license_id, data, fanned_out)
         SELECT e.*, 1 FROM json_to_recordset($1::text::json) AS e (id uuid, kind smallint, at bigint, account text,
-          app text, license_id uuid, data text) RETURNING {TOLD}",
+          app text, license_id uuid, data text) RETURNING {EVENT_HEAD}",
         sqlite: "INSERT INTO events (id, kind, at, account, app, license_id, data, fanned_out)
         SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', value ->> 'app',
-          unhex(value ->> 'license_id'), value ->> 'data', 1 FROM json_each($1) RETURNING {TOLD}",
+          unhex(value ->> 'license_id'), value ->> 'data', 1 FROM json_each($1) RETURNING {EVENT_HEAD}",
     );
     let written = values![written(std::slice::from_ref(event))];
     let Some(kept) = sql.query_opt(keep, &written).await? else {
         return Ok(());
     };
-    let kept = Told::read(&kept)?;
+    let kept = EventHead::read(&kept)?;
     let state = match took {
         true => DeliveryState::Delivered,
         false => DeliveryState::Failed,
     };
-    let wish = Wish::new(&kept, &found);
-    let Value::Integers(added) = add(sql, vec![wish], state, attempt.at).await? else {
+    let delivery = NewDelivery::new(&kept, &found);
+    let Value::Integers(added) = add(sql, vec![delivery], state, attempt.at).await? else {
         return Ok(());
     };
     let note = sql!(
@@ -171,18 +171,21 @@ pub(super) async fn deliver_missing<S: Sql>(
     ));
     let limit = filter.place(rows(AT_ONCE));
     let text = format!(
-        "SELECT {TOLD} FROM events {} ORDER BY number LIMIT {limit}",
+        "SELECT {EVENT_HEAD} FROM events {} ORDER BY number LIMIT {limit} FOR SHARE SKIP LOCKED",
         filter.clause()
     );
+    // What is being swept at this moment is gone.
     let events = sql.query(&Statement::new(text), filter.values()).await?;
-    let events = events.iter().map(Told::read);
+    let events = events.iter().map(EventHead::read);
     let events = events.collect::<Result<Vec<_>, _>>()?;
     let last = events.last().filter(|_| events.len() == AT_ONCE);
     let last = last.map(|event| event.number);
     let wanted = events.iter().filter(|event| event.is_for(&found));
-    let wishes: Vec<_> = wanted.map(|event| Wish::new(event, &found)).collect();
+    let new: Vec<_> = wanted
+        .map(|event| NewDelivery::new(event, &found))
+        .collect();
     // As if they had been there and ended, so that they come before later ones that wait.
-    let added = add(sql, wishes, DeliveryState::Failed, now).await?;
+    let added = add(sql, new, DeliveryState::Failed, now).await?;
     Ok((last, wake(sql, webhook, &added, now).await?))
 }
 

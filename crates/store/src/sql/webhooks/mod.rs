@@ -7,11 +7,11 @@
 mod ends;
 mod hooks;
 mod log;
+mod new_deliveries;
 pub(crate) mod outbox;
 mod queue;
 mod results;
 mod rows;
-mod wishes;
 
 use std::time::Duration;
 

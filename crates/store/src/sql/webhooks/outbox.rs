@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use model::{AccountName, DeliveryState, Event, Timestamp, Webhook};
 
 use super::hooks::{lock, locked_of};
+use super::new_deliveries::{EVENT_HEAD, EventHead, NewDelivery, add};
 use super::queue::{mark_heads, numbers, refresh_due};
 use super::rows::{EVENT, read_event, written};
-use super::wishes::{TOLD, Told, Wish, add};
 use crate::error::Error;
 use crate::rules::numbers::{FAILED, WAITING};
 use crate::sql::{Outcome, Sql, Statement, Value, rows, sql, values};
@@ -93,10 +93,11 @@ pub(super) async fn forget_of_ledger<S: Sql>(sql: &S, events: &[Event]) -> Outco
 
 /// Makes deliveries of the oldest events that have none. Returns how many events.
 pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Outcome<usize, S> {
-    let statement =
-        sql!("SELECT {TOLD} FROM events WHERE fanned_out = 0 ORDER BY number LIMIT $1 FOR UPDATE");
+    let statement = sql!(
+        "SELECT {EVENT_HEAD} FROM events WHERE fanned_out = 0 ORDER BY number LIMIT $1 FOR UPDATE"
+    );
     let found = sql.query(statement, &values![rows(limit)]).await?;
-    let events = found.iter().map(Told::read);
+    let events = found.iter().map(EventHead::read);
     let events = events.collect::<Result<Vec<_>, _>>()?;
     if events.is_empty() {
         return Ok(0);
@@ -110,14 +111,14 @@ pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Ou
             .or_default()
             .push(webhook);
     }
-    let mut wishes = Vec::new();
+    let mut new = Vec::new();
     for event in &events {
         let all = of_account.get(&event.account).into_iter().flatten();
         let getting = all.filter(|webhook| event.is_for(webhook));
-        wishes.extend(getting.map(|webhook| Wish::new(event, webhook)));
+        new.extend(getting.map(|webhook| NewDelivery::new(event, webhook)));
     }
-    if !wishes.is_empty() {
-        add(sql, wishes, DeliveryState::Waiting, now).await?;
+    if !new.is_empty() {
+        add(sql, new, DeliveryState::Waiting, now).await?;
         let ids = webhooks.iter().map(|webhook| webhook.id.as_u128());
         refresh_due(sql, &Value::Ids(ids.collect())).await?;
     }
@@ -130,21 +131,19 @@ pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Ou
 
 /// Forgets old events with their deliveries. Returns how many events.
 pub(super) async fn sweep<S: Sql>(sql: &S, before: Timestamp, limit: usize) -> Outcome<usize, S> {
-    let old = sql!("SELECT number FROM events WHERE at < $1 ORDER BY at LIMIT $2");
+    let old = sql!("SELECT number FROM events WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE");
     let old = sql.query(old, &values![before, rows(limit)]).await?;
     if old.is_empty() {
         return Ok(0);
     }
-    // The signs keep the engines from going through all that wait.
     let events = [numbers(&old)?];
-    let receivers = sql!(
-        "SELECT DISTINCT webhook_id FROM deliveries WHERE event = ANY ($1) AND +state = {WAITING}"
-    );
+    // Whatever the states are now: somebody may be making some of them due again.
+    let receivers = sql!("SELECT DISTINCT webhook_id FROM deliveries WHERE event = ANY ($1)");
     let receivers = sql.query(receivers, &events).await?;
     let receivers = receivers.iter().map(|row| row.get::<u128>(0));
     let receivers = Value::Ids(receivers.collect::<Result<_, _>>()?);
     lock(sql, &receivers).await?;
-    // What waited behind them goes on.
+    // What waited behind them goes on. The sign keeps the engines from going through all that wait.
     let end = sql!(
         "UPDATE deliveries SET state = {FAILED}, head = 0, next_at = NULL
         WHERE event = ANY ($1) AND +state = {WAITING} RETURNING number"

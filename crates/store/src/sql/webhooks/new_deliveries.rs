@@ -13,7 +13,7 @@ use crate::sql::{Outcome, Row, Sql, Value, json, sql, values};
 
 /// An event as far as it decides who gets it, and in which order.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct EventHead {
     /// The number.
     pub(super) number: u64,
     kind: EventType,
@@ -23,10 +23,10 @@ pub(super) struct Told {
     license_id: Option<LicenseId>,
 }
 
-/// The columns in the order that [`Told::read`] reads.
-pub(super) const TOLD: &str = "number, kind, account, app, license_id";
+/// The columns in the order that [`EventHead::read`] reads.
+pub(super) const EVENT_HEAD: &str = "number, kind, account, app, license_id";
 
-impl Told {
+impl EventHead {
     pub(super) fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             number: row.count(0)?,
@@ -46,17 +46,17 @@ impl Told {
 
 /// An event that is to be delivered to a webhook, as a statement reads it.
 #[derive(Debug, Serialize)]
-pub(super) struct Wish {
+pub(super) struct NewDelivery {
     event: u64,
     webhook: String,
     source: u8,
     license: String,
-    /// Whether it is the first of these wishes for its webhook, source and license.
+    /// Whether it is the first of those that are made together for its webhook, source and license.
     first: bool,
 }
 
-impl Wish {
-    pub(super) fn new(event: &Told, webhook: &Webhook) -> Self {
+impl NewDelivery {
+    pub(super) fn new(event: &EventHead, webhook: &Webhook) -> Self {
         let license = event.license_id.map_or(0, LicenseId::as_u128);
         Self {
             event: event.number,
@@ -72,14 +72,18 @@ impl Wish {
 /// the heads where none waits yet. Returns their numbers.
 pub(super) async fn add<S: Sql>(
     sql: &S,
-    mut wishes: Vec<Wish>,
+    mut new: Vec<NewDelivery>,
     state: DeliveryState,
     next_at: Timestamp,
 ) -> Outcome<Value, S> {
     let mut met = HashSet::new();
-    for wish in &mut wishes {
-        let beside = (wish.webhook.clone(), wish.source, wish.license.clone());
-        wish.first = state == DeliveryState::Waiting && met.insert(beside);
+    for delivery in &mut new {
+        let beside = (
+            delivery.webhook.clone(),
+            delivery.source,
+            delivery.license.clone(),
+        );
+        delivery.first = state == DeliveryState::Waiting && met.insert(beside);
     }
     let statement = sql!(
         postgres: "INSERT INTO deliveries (event, webhook_id, source, license_id, state, next_at, head)
@@ -98,6 +102,6 @@ pub(super) async fn add<S: Sql>(
         FROM json_each($1) w WHERE true ON CONFLICT (event, webhook_id) DO NOTHING RETURNING number",
     );
     let next_at = (state == DeliveryState::Waiting).then_some(next_at);
-    let values = values![json(&wishes), state as i64, next_at];
+    let values = values![json(&new), state as i64, next_at];
     numbers(&sql.query(statement, &values).await?).map_err(Into::into)
 }
