@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use testkit::{Gateway, Receiver, assert_eventually};
+use testkit::eventually::{test_timeout, wait_for};
+use testkit::{Gateway, Receiver, Request, Upstream, assert_eventually};
 
 use crate::support::fleet::Fleet;
 
@@ -84,4 +85,55 @@ fn the_death_of_the_gate_that_delivers_loses_nothing_and_moves_the_work() {
         (made.clone(), made.len()),
         "what comes twice has the same id"
     );
+}
+
+#[test]
+fn three_gates_tell_one_upstream_once_and_one_that_is_gone_has_no_say() {
+    let (mut fleet, receiver) = start();
+    let license = fleet.license(&[]);
+    let call = |gate: &Gateway| gate.call(&Request::get("/").key(&license.key)).status;
+    // The gate that dies may not have noted what it delivered last: that comes again, with its id.
+    let told = || -> Vec<String> {
+        let mut ids = HashSet::new();
+        let all = receiver.received();
+        let new = all
+            .iter()
+            .filter(|got| ids.insert(got.header("webhook-id").map(str::to_owned)));
+        let kinds = new.filter_map(|got| got.json()["type"].as_str().map(str::to_owned));
+        kinds.filter(|kind| kind.starts_with("upstream.")).collect()
+    };
+    let upstream = std::mem::replace(&mut fleet.upstream, Upstream::start());
+    let address = upstream.addr();
+    let _ = upstream.stop();
+    // Each of them finds it down before any finds it up.
+    let seen = |fleet: &Fleet| {
+        let count = "SELECT count(*) FROM upstreams_down";
+        fleet.server.psql("test_0", count)
+    };
+    assert_eventually!({
+        fleet
+            .gates
+            .iter()
+            .for_each(|gate| assert_eq!(call(gate), 502));
+        seen(&fleet) == "3"
+    });
+    assert_eventually!(told() == ["upstream.down"]);
+    fleet.gates[0].kill9();
+    let _back = Upstream::builder().port(address.port()).start();
+    assert_eventually!({
+        for gate in &fleet.gates[1..] {
+            let _ = call(gate);
+        }
+        ["0", "1"].contains(&seen(&fleet).as_str())
+    });
+    // The last of them is dead.
+    let both = ["upstream.down", "upstream.up"];
+    let done = wait_for(test_timeout(), || (told() == both).then_some(()));
+    assert!(
+        done.is_some(),
+        "{:?}, {} find it down",
+        told(),
+        seen(&fleet)
+    );
+    assert_eq!(seen(&fleet), "0");
 }

@@ -3,7 +3,9 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testkit::{Config, Manner, Received, Receiver, Site, assert_eventually, binary};
+use testkit::{
+    Config, Manner, Received, Receiver, Request, Site, Upstream, assert_eventually, binary,
+};
 
 /// Receivers on this host, and tries that nobody waits for.
 const HERE: &str = "[control]\nallow_private_webhook_targets = true\nallow_plain_webhook_targets = true\n\
@@ -197,4 +199,52 @@ fn a_webhook_may_not_lead_into_the_private_network_unless_the_operator_says_so()
     }
     assert_eq!(cli.json(&["webhook", "list"]), json!([]));
     assert_eq!(receiver.count(), 0);
+}
+
+fn of_upstreams(receiver: &Receiver) -> Vec<String> {
+    let all = types(&receiver.received()).into_iter();
+    all.filter(|kind| kind.starts_with("upstream.")).collect()
+}
+
+#[test]
+fn an_upstream_that_goes_down_and_comes_back_is_told_once_each_also_over_a_restart_of_the_gate() {
+    let (mut site, receiver) = start();
+    let url = receiver.url("/");
+    let _ = site
+        .gateway
+        .cli()
+        .json(&["webhook", "create", "--url", &url]);
+    let license = site.gateway.license(&[]);
+    let call =
+        |gateway: &testkit::Gateway| gateway.call(&Request::get("/").key(&license.key)).status;
+    assert_eq!(call(&site.gateway), 200);
+    let address = site.upstream.addr();
+    let _ = site.upstream.stop();
+    assert_eventually!({
+        assert_eq!(call(&site.gateway), 502);
+        of_upstreams(&receiver) == ["upstream.down"]
+    });
+    let down = receiver.received().pop().expect("it was told").json();
+    let data = &down["data"];
+    assert_eq!(
+        (&data["app"], &data["upstream"]),
+        (&json!("api"), &json!(format!("http://{address}")))
+    );
+    assert!(
+        data["since"].as_str() < down["timestamp"].as_str(),
+        "{down}"
+    );
+    assert_eq!(data.get("license_id"), None);
+
+    // The next start of the gate goes on with what it found.
+    assert_eq!(site.gateway.stop().code(), Some(0));
+    site.gateway.restart();
+    assert_eq!(call(&site.gateway), 502);
+    site.upstream = Upstream::builder().port(address.port()).start();
+    assert_eventually!({
+        let _ = call(&site.gateway);
+        of_upstreams(&receiver) == ["upstream.down", "upstream.up"]
+    });
+    let up = receiver.received().pop().expect("it was told").json();
+    assert_eq!(up["data"]["upstream"], data["upstream"]);
 }

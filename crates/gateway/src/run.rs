@@ -11,6 +11,7 @@ mod own_files;
 mod running;
 pub(crate) mod signals;
 mod start;
+mod upstreams;
 mod watch;
 
 use std::pin::pin;

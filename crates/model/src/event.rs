@@ -39,9 +39,9 @@ word_enum!(
         LicenseExpiring = 24 => "license.expiring",
         /// A license ended.
         LicenseExpired = 25 => "license.expired",
-        /// No upstream of an app answers.
+        /// An upstream of an app takes no connection any more.
         UpstreamDown = 26 => "upstream.down",
-        /// An upstream of an app answers again.
+        /// An upstream of an app takes connections again.
         UpstreamUp = 27 => "upstream.up",
         /// A test that somebody asked for.
         Test = 40 => "webhook.test",

@@ -83,9 +83,11 @@ impl Backends {
         })
     }
 
-    /// Returns the pools. Each needs a task that runs [`Pool::maintain`].
-    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
-        self.apps.iter().map(|backend| &backend.pool)
+    /// Returns the pools with the names of their apps. Each needs a task that runs
+    /// [`Pool::maintain`].
+    pub fn pools(&self) -> impl Iterator<Item = (&model::AppName, &Arc<Pool>)> {
+        let apps = self.apps.iter();
+        apps.map(|backend| (&backend.app, &backend.pool))
     }
 }
 

@@ -102,6 +102,9 @@ impl ProxyHttp for MeteredProxy {
             && is_of_the_address(&error)
         {
             backend.pool.note_connect(address, false);
+            if call.attempts == 1 {
+                backend.pool.note_failed_call(address);
+            }
         }
         // Nothing was sent, so another attempt is safe for every method.
         error.set_retry(call.attempts < MAX_ATTEMPTS);

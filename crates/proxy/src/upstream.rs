@@ -1,5 +1,6 @@
 //! The upstreams of an app: which one a call goes to, where its name points, whether it is well.
 
+mod answering;
 mod backoff;
 mod failures;
 mod health;

@@ -20,7 +20,7 @@ async fn due_events(store: &Arc<dyn Store>, now: Timestamp) -> Vec<EventId> {
     due.iter().map(|delivery| delivery.event.id).collect()
 }
 
-fn tried(delivery: &Delivery, at: Timestamp, next: NextStep) -> AttemptResult {
+pub(crate) fn tried(delivery: &Delivery, at: Timestamp, next: NextStep) -> AttemptResult {
     AttemptResult {
         number: delivery.number,
         webhook_id: delivery.webhook_id,
@@ -38,7 +38,7 @@ fn tried(delivery: &Delivery, at: Timestamp, next: NextStep) -> AttemptResult {
     }
 }
 
-async fn note(store: &Arc<dyn Store>, results: Vec<AttemptResult>) {
+pub(crate) async fn note(store: &Arc<dyn Store>, results: Vec<AttemptResult>) {
     let noted = hooks(store).note_attempts(results).await;
     noted.expect("written down");
 }

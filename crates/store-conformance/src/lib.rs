@@ -34,6 +34,7 @@ pub mod seals;
 pub mod sessions;
 pub mod software;
 pub mod tokens;
+pub mod upstreams;
 pub mod usage;
 pub mod users;
 pub mod webhooks;
@@ -292,6 +293,10 @@ macro_rules! instantiate_webhook_conformance {
                 a_grant_within_an_epoch_has_the_thresholds_of_its_quota_told_again,
                 the_end_of_a_license_is_told_ahead_and_once,
                 the_end_of_a_license_is_told_although_a_clock_went_back,
+            }
+            upstreams {
+                an_upstream_is_told_once_for_a_fleet,
+                what_is_told_of_one_app_comes_in_order_and_holds_back_no_other,
             }
         );
     };

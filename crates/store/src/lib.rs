@@ -37,6 +37,7 @@ mod sql;
 pub mod sqlite;
 pub mod suspend_aware;
 pub mod tokens;
+pub mod upstreams;
 pub mod users;
 pub mod webhooks;
 
@@ -73,6 +74,7 @@ pub use software::{
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
+pub use upstreams::{DownUpstream, UpstreamStore};
 pub use users::{UserChange, UserStore};
 pub use webhooks::{
     Attempt, AttemptResult, Busy, Delivery, DeliveryFilter, NewWebhook, NextStep, Waiting,

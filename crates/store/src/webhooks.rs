@@ -30,6 +30,7 @@ use model::{
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::SealedKey;
+use crate::upstreams::UpstreamStore;
 
 /// A webhook to be kept.
 #[derive(Clone, Debug)]
@@ -192,9 +193,9 @@ pub struct Waiting {
     pub oldest: Option<Timestamp>,
 }
 
-/// The store of webhooks.
+/// The store of webhooks, and of what events are made of that neither a change nor a record is.
 #[async_trait]
-pub trait WebhookStore: Send + Sync + 'static {
+pub trait WebhookStore: UpstreamStore {
     /// Keeps a webhook, unless its account and app have `most` of its form already. Returns whether
     /// it was kept.
     ///

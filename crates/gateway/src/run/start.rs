@@ -26,6 +26,7 @@ use super::counts::{Commits, ledger_counts};
 use super::data_dir::lock_data_dir;
 use super::no_room::Room;
 use super::running::Running;
+use super::upstreams::Reporter;
 use super::watch::{self, Watched};
 use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
@@ -355,10 +356,20 @@ impl Calls {
         for (app, upstream) in backends.upstreams() {
             groundwork.metrics.expect_upstream(app, upstream);
         }
-        for pool in backends.pools() {
+        for (_, pool) in backends.pools() {
             pool.resolve().await;
             groundwork.spawn(pool.clone().maintain());
         }
+        let clock = groundwork.clock.clone();
+        groundwork.spawn(
+            Reporter::new(
+                config,
+                &backends,
+                (stored.store.clone(), &stored.node),
+                clock,
+            )
+            .run(),
+        );
         Ok(Self {
             licensing,
             sessions,

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use pingora::connectors::http::Connector;
 use pingora::upstreams::peer::HttpPeer;
 
+use super::answering::Answering;
 use super::backoff::Backoff;
 use super::failures::Failures;
 use super::health::{Health, HealthCheck, probe};
@@ -30,6 +31,7 @@ pub(super) struct Member {
     /// The name in the configuration file.
     pub(super) name: Box<str>,
     pub(super) failures: Failures,
+    pub(super) answering: Answering,
 }
 
 /// One address of an upstream.
@@ -67,12 +69,19 @@ impl Member {
             template,
             name: address.to_string().into(),
             failures: Failures::default(),
+            answering: Answering::default(),
             address,
         };
         if let Ok(ip) = member.address.host.parse() {
             member.point_to(vec![SocketAddr::new(ip, member.address.port)]);
         }
         member
+    }
+
+    /// Returns whether its name points to this address.
+    pub(super) fn has(&self, address: SocketAddr) -> bool {
+        let servers = self.servers.load();
+        servers.iter().any(|server| server.address == address)
     }
 
     /// Returns the next address, in turn, that `will_do`.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use model::{Clock as _, SystemClock, Timestamp};
 use pingora::upstreams::peer::HttpPeer;
 
 use super::health::HealthCheck;
@@ -88,11 +89,42 @@ impl Pool {
             let servers = member.servers.load();
             let server = servers.iter().find(|server| server.address == address);
             match server {
-                Some(server) if connected => server.backoff.works(),
+                Some(server) if connected => {
+                    server.backoff.works();
+                    member.answering.works();
+                }
                 Some(server) => server.backoff.fails(),
                 None => {}
             }
         }
+    }
+
+    /// Notes that the first attempt of a call could not connect to this address.
+    pub(crate) fn note_failed_call(&self, address: SocketAddr) {
+        let now = SystemClock.now();
+        for member in self.members.iter().filter(|member| member.has(address)) {
+            member.answering.fails(now);
+        }
+    }
+
+    /// Returns the upstreams by the names of the configuration file, each with the time since which
+    /// it is down; `None`: it is not.
+    pub fn answering(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        let now = SystemClock.now();
+        let members = self.members.iter();
+        members.map(move |member| (&*member.name, member.answering.down_since(now)))
+    }
+
+    /// Takes over what an earlier start of this gate found: an upstream is down since a time, until
+    /// a call connects to it. Returns whether there is such an upstream.
+    pub fn was_down(&self, upstream: &str, since: Timestamp) -> bool {
+        self.has_failed.store(true, Ordering::Relaxed);
+        let mut found = false;
+        for member in self.members.iter().filter(|m| *m.name == *upstream) {
+            member.answering.was_down(since);
+            found = true;
+        }
+        found
     }
 
     /// Returns the upstreams by the names of the configuration file.
@@ -103,9 +135,8 @@ impl Pool {
     /// Notes that an attempt failed because of the upstream with this address, and returns its
     /// name. Logs at most one line a minute for each upstream.
     pub(crate) fn note_failure(&self, app: &str, address: SocketAddr, kind: &str) -> Option<&str> {
-        let has = |server: &Server| server.address == address;
         let mut members = self.members.iter();
-        let member = members.find(|member| member.servers.load().iter().any(has))?;
+        let member = members.find(|member| member.has(address))?;
         if let Some(failures) = member.failures.note() {
             let upstream = &*member.name;
             tracing::warn!(app, upstream, %address, kind, failures, "an upstream fails, the next line about it comes in a minute at the earliest");

@@ -57,6 +57,7 @@ mod software;
 mod statement;
 pub(crate) mod tokens;
 mod touched;
+mod upstreams;
 pub(crate) mod usage;
 pub(crate) mod usage_events;
 mod users;

@@ -61,6 +61,7 @@ pub(super) const LEDGER: Schema = Schema {
         include_str!("schema/ledger_8_events.sql"),
         include_str!("schema/ledger_9_credits.sql"),
         include_str!("schema/ledger_10_quota_grants.sql"),
+        include_str!("schema/ledger_11_upstreams.sql"),
     ],
 };
 

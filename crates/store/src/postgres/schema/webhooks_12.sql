@@ -44,7 +44,7 @@ CREATE TABLE deliveries (
   webhook_id  uuid NOT NULL,
   event       bigint NOT NULL,          -- the number of the event
   source      smallint NOT NULL,        -- of the event: 0 a change, 1 the ledger
-  license_id  uuid NOT NULL,            -- of the event; all zeros: none
+  license_id  uuid NOT NULL,            -- of the event; where it is about an app, a number of the app
   state       smallint NOT NULL,        -- 0 waiting, 1 delivered, 2 failed
   -- 1: it waits, and no older event of the same webhook, source and license does.
   head        smallint NOT NULL DEFAULT 0,

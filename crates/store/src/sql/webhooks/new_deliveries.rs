@@ -57,7 +57,8 @@ pub(super) struct NewDelivery {
 
 impl NewDelivery {
     pub(super) fn new(event: &EventHead, webhook: &Webhook) -> Self {
-        let license = event.license_id.map_or(0, LicenseId::as_u128);
+        let license = event.license_id.map(LicenseId::as_u128);
+        let license = license.unwrap_or_else(|| queue_of(&event.app));
         Self {
             event: event.number,
             webhook: hex(webhook.id.as_u128()),
@@ -66,6 +67,21 @@ impl NewDelivery {
             first: false,
         }
     }
+}
+
+/// Returns what stands in the place of a license for events about an app, which come in order among
+/// themselves: a number of its own that no license has, the version in it being none of an id.
+fn queue_of(app: &AppName) -> u128 {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    /// Where ids have their version, 7.
+    const VERSION: u128 = 0xf << 76;
+    let bytes = app.as_str().bytes();
+    // FNV-1a.
+    let hash = bytes.fold(BASIS, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(PRIME)
+    });
+    hash & !VERSION
 }
 
 /// Makes deliveries in a state, except those that are there. Of those that are to wait it also makes

@@ -43,7 +43,7 @@ CREATE TABLE deliveries (
   webhook_id  BLOB NOT NULL,
   event       INTEGER NOT NULL,         -- the number of the event
   source      INTEGER NOT NULL,         -- of the event: 0 a change, 1 the ledger
-  license_id  BLOB NOT NULL,            -- of the event; all zeros: none
+  license_id  BLOB NOT NULL,            -- of the event; where it is about an app, a number of the app
   state       INTEGER NOT NULL,         -- 0 waiting, 1 delivered, 2 failed
   -- 1: it waits, and no older event of the same webhook, source and license does.
   head        INTEGER NOT NULL DEFAULT 0,
