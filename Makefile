@@ -34,7 +34,7 @@ test: ## set up, then every check and every test (what CI runs)
 	$(CARGO) test $(TESTED) --doc --quiet
 	$(CARGO) nextest run $(TESTED) --test-threads $(THREADS)
 
-audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary
+audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary, at most 200 of webhooks
 	@deploy/setup.sh test
 	TALLYGATE_AUDIT_ROUNDS=$(ROUNDS) $(CARGO) nextest run --release --locked -p gateway --test durability \
 	  --profile audit -E 'test(kill_9)' --no-capture

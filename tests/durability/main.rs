@@ -4,6 +4,11 @@ mod authforge;
 mod idempotency;
 mod webhooks;
 
+#[path = "../support"]
+mod support {
+    pub(crate) mod fleet;
+}
+
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
