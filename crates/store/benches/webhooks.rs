@@ -185,11 +185,6 @@ async fn look(hooks: &dyn WebhookStore, what: &str) -> Result<(), Error> {
         found,
         begun,
     );
-    let begun = Instant::now();
-    for _ in 0..TIMES {
-        hooks.next_due_at().await?;
-    }
-    say(&format!("say when the next is due, {what}"), TIMES, begun);
     Ok(())
 }
 
