@@ -121,7 +121,7 @@ fn an_answer_that_was_lost_at_one_gate_is_given_by_another_and_costs_once() {
 fn a_file_that_one_gate_made_is_given_by_another_and_costs_once() {
     let software = Software::start();
     let cli = software.fleet.gates[0].cli();
-    cli.json(&[
+    let _ = cli.json(&[
         "account", "credit", "default", "--units", "20", "--reason", "a test",
     ]);
     let key = software.license(2);
