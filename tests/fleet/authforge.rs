@@ -121,9 +121,10 @@ fn an_answer_that_was_lost_at_one_gate_is_given_by_another_and_costs_once() {
 fn a_file_that_one_gate_made_is_given_by_another_and_costs_once() {
     let software = Software::start();
     let cli = software.fleet.gates[0].cli();
-    let _ = cli.json(&[
+    let credited = cli.json(&[
         "account", "credit", "default", "--units", "20", "--reason", "a test",
     ]);
+    assert_eq!(credited["units"], 20);
     let key = software.license(2);
     let activate = |gate: usize, device: &str, nonce: &str| {
         let body = software.body(&key, device, nonce);
