@@ -12,7 +12,7 @@ use crate::{Random, rounds};
 const HERE: &str = "[control]\nallow_private_webhook_targets = true\nallow_plain_webhook_targets = true\n\
     [webhooks]\ntimeout = \"1s\"\n";
 /// The licenses that are made in a round.
-const LICENSES: usize = 4;
+const LICENSES: usize = 2;
 /// The most rounds, however long an audit is.
 const MOST_ROUNDS: usize = 200;
 
