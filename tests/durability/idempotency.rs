@@ -15,7 +15,7 @@ use crate::Random;
 const LICENSES: usize = 1_000;
 /// The longest time for which a gate lives on, in milliseconds: as long as a request takes.
 const LONGEST_LIFE: usize = 250;
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 6;
 
 /// Sends the request; `None`: its gate died.
 fn send(addr: SocketAddr, bearer: &str, key: &str, body: &str) -> Option<Response> {
