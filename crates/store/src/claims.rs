@@ -200,6 +200,7 @@ mod tests {
             owner: InstanceId::default(),
             reference: 0,
             prepared: Some(vec![77, 77]),
+            waits_for_disk: true,
             at: Timestamp::default(),
             expires_at: Timestamp::default(),
         };
