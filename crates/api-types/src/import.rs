@@ -3,9 +3,10 @@
 use std::fmt;
 
 use model::{AppName, DeviceId, KeyDigest, LicenseId, LicenseSpec};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::license::as_requested;
 use crate::one_of::OneOf;
@@ -32,6 +33,7 @@ pub struct ImportLicenses<Row = ImportRow> {
 /// A license to take over. One of `key` and `key_sha256` is required.
 #[derive(Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(transform = as_requested)]
+#[schemars(transform = without_agent)]
 #[schemars(extend("additionalProperties" = false))]
 #[serde(default)]
 pub struct ImportRow {
@@ -93,18 +95,28 @@ pub struct ImportProblem {
     pub detail: String,
 }
 
+/// The term that no row has: the token of an agent gets a secret of its own.
+const AGENT: &str = "agent";
+
+fn without_agent(schema: &mut Schema) {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    properties.and_then(|properties| properties.remove(AGENT));
+}
+
 // === impl ImportRow ===
 
 impl ImportRow {
     /// Returns the names of the fields, in order.
     #[must_use]
     pub fn field_names() -> Vec<&'static str> {
-        [
+        let mut names = [
             vec!["key", "key_sha256"],
             LicenseSpec::field_names(),
             vec!["status", "devices"],
         ]
-        .concat()
+        .concat();
+        names.retain(|name| *name != AGENT);
+        names
     }
 }
 

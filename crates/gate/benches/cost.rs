@@ -196,6 +196,7 @@ impl Bench {
             allowance: 0,
             key_recovery: false,
             software: licensing::SoftwareTerms::default(),
+            agents: None,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let options = LicensingOptions {
@@ -358,6 +359,7 @@ impl Bench {
             address: None,
             target: None,
             features: &[],
+            agent: None,
         };
         report("  check", || {
             let _ = black_box(entry.check(black_box(&facts)));

@@ -76,6 +76,7 @@ impl Site {
             allowance: 0,
             key_recovery: false,
             software: licensing::SoftwareTerms::default(),
+            agents: None,
         };
         let licensing = Licensing::open(
             LicensingOptions::default(),

@@ -179,6 +179,7 @@ async fn check_and_reserve(
             Some(Err(_)) | None => None,
         },
         features: &routed.route.features,
+        agent: None,
     };
     entry.check(&facts).map_err(refused_by_rule)?;
     // A path that can be read in two ways is covered by no permission.

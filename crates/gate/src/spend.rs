@@ -338,6 +338,7 @@ impl Gate {
                 Some(_) => &routed.route.features,
                 None => &[],
             },
+            agent: None,
         };
         entry.check(&facts).map_err(refused_by_rule)?;
         let ask = Ask {

@@ -88,6 +88,7 @@ impl Gate {
             address: request.address,
             target: Some((request.method, request.path.as_str())),
             features: &routed.route.features,
+            agent: None,
         };
         let refused =
             |refused: &licensing::Refused| self.refuse_known(worker, &routed, &entry, refused);
@@ -187,6 +188,7 @@ impl Gate {
             address: request.address,
             target: Some((routed.method, path.as_str())),
             features: &routed.route.features,
+            agent: None,
         };
         let checked = entry.check(&facts).map_err(refused_by_rule);
         checked.map_err(|refused| known(&refused))?;

@@ -134,6 +134,7 @@ pub(crate) fn plans(config: &Config) -> Plans {
         allowance: app.outage.allowance,
         key_recovery: app.key_recovery,
         software: software(&app.authforge),
+        agents: None,
     };
     Plans::new(
         config.plan_revisions(),

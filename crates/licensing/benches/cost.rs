@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         allowance: 0,
         key_recovery: false,
         software: licensing::SoftwareTerms::default(),
+        agents: None,
     };
     let hasher = KeyHasher::new(&[7; 32]);
     // Calls come here a hundred times as fast as any proxy makes them, and leases are to be sized for that.
@@ -147,6 +148,7 @@ fn call(licensing: &Licensing, hash: &KeyHash, ask: Ask) -> bool {
         address: None,
         target: Some((Method::Get, "/")),
         features: &[],
+        agent: None,
     };
     if black_box(entry.check(&facts)).is_err() {
         return false;

@@ -11,12 +11,14 @@
 //! - `plans`: the plans and apps of the configuration.
 //! - `operations`: every operation, for the command line and all protocols; `audit`: the log of
 //!   them; `sessions` and `signing`: access tokens and the keys that sign them.
+//! - `agents`: the policies on AI agents, and their tokens.
 //! - `software`: what software that is sold with an app needs beyond its license.
 //! - `keys`: the keyring. `fleet`: what the gates of one store share beside it.
 
 #![forbid(unsafe_code)]
 
 mod admission;
+mod agents;
 mod audit;
 mod cache;
 mod changes;
@@ -28,6 +30,7 @@ mod license;
 mod licensing;
 mod load;
 mod meter;
+mod numbered;
 mod operations;
 mod options;
 mod plans;
@@ -38,6 +41,7 @@ mod software;
 mod testing;
 
 pub use admission::Admission;
+pub use agents::{AgentAsked, AgentDecided, AgentPolicies, AgentRuleRequest, AgentTokenFound};
 pub use cache::{CacheSize, FingerprintSet, Found, Freshness};
 pub use error::Error;
 pub use fleet::{Fleet, FleetKey, FleetOptions};

@@ -8,6 +8,7 @@ use model::{AccountName, Clock, InstanceId, KeyHasher, Moment, Refusal};
 use store::{ChangeNumber, Store};
 
 use crate::admission::Admission;
+use crate::agents::CurrentPolicies;
 use crate::audit::AuditLog;
 use crate::cache::{CacheSize, Freshness, LicenseCache};
 use crate::changes::ChangeFollower;
@@ -36,6 +37,7 @@ pub struct Licensing {
     pub(crate) management: Arc<ManagementCache>,
     pub(crate) app_secrets: AppSecretCache,
     pub(crate) software_apps: SoftwareApps,
+    pub(crate) agents: CurrentPolicies,
     /// The idempotent operations that are running in this process.
     pub(crate) in_flight: Arc<InFlight>,
     /// The idempotent operations that are done, which the store does not know yet.
@@ -89,6 +91,9 @@ impl Licensing {
         store.put_plan_revisions(plans.owned_revisions()).await?;
         let licensing = Self::new(options, store, keys, plans, instance, clock, fleet);
         licensing.changes.start().await?;
+        if licensing.decides_on_agents() {
+            licensing.agents.read().await?;
+        }
         Ok(Arc::new(licensing))
     }
 
@@ -147,6 +152,7 @@ impl Licensing {
                 clock: clock.clone(),
                 audit: audit.clone(),
             },
+            agents: CurrentPolicies::new(store.clone()),
             software_apps: SoftwareApps::new(store.clone(), hasher.clone(), plans.clone()),
             change_poll: options.change_poll,
             store,
@@ -178,6 +184,7 @@ impl Licensing {
                 self.expiry.run(),
                 self.queues.last_uses.run(&*self.store),
                 self.follow_software(),
+                self.follow_agents(),
                 self.prepared.run(&*self.store),
             )
         };

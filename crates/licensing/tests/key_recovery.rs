@@ -48,6 +48,7 @@ impl Site {
             allowance: 0,
             key_recovery,
             software: licensing::SoftwareTerms::default(),
+            agents: None,
         };
         let keyring = Keyring::load(&*self.store, secret).await.unwrap();
         let (instance, clock) = (InstanceId::generate(), Arc::new(SystemClock));

@@ -21,6 +21,7 @@ fn facts(world: &World) -> CallFacts<'static> {
         address: Some("10.0.0.1".parse().unwrap()),
         target: Some((Method::Get, "/")),
         features: &[],
+        agent: None,
     }
 }
 

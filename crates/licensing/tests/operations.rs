@@ -37,6 +37,7 @@ async fn a_license_is_shown_as_it_was_issued() {
             device_slots: Some(2),
             unlimited_devices: true,
             variables: serde_json::from_str(r#"{"seats":5}"#).unwrap(),
+            agent: None,
         },
         quantity: 3,
         ..IssueRequest::for_app(app())

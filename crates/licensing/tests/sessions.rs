@@ -134,6 +134,7 @@ impl Site {
             address: HERE,
             target: None,
             features: &[],
+            agent: None,
         })?;
         Ok(entry)
     }
@@ -517,6 +518,7 @@ async fn a_plan_that_names_features_grants_addresses_only_if_it_names_them() {
         allowance: 0,
         key_recovery: false,
         software: licensing::SoftwareTerms::default(),
+        agents: None,
     };
     let plans = vec![
         plan("plain", &[]),

@@ -1,6 +1,7 @@
 //! The ordered check of a license, the same for every mode of a call.
 
 use crate::address::Address;
+use crate::agent::CallingAgent;
 use crate::license::{License, LicenseStatus};
 use crate::outcome::Method;
 use crate::refusal::Refusal;
@@ -18,6 +19,9 @@ pub struct CallFacts<'a> {
     pub target: Option<(Method, &'a str)>,
     /// The features that the license must have, by its plan or its variables.
     pub features: &'a [String],
+    /// The agent that calls; `None`: none that is known. The token of an agent opens nothing for
+    /// anybody else.
+    pub agent: Option<CallingAgent<'a>>,
 }
 
 /// Checks whether a license is enabled, not revoked and not expired, whatever the call.
@@ -39,11 +43,17 @@ pub fn standing(license: &License, now: Timestamp) -> Result<(), Refusal> {
 /// Checks whether a license admits this call, apart from rate limits and quota, which are taken
 /// after it.
 ///
-/// The order is fixed: enabled, revoked, expired, address, permission.
+/// The order is fixed: the agent that it was given to, enabled, revoked, expired, address,
+/// permission.
 ///
 /// # Errors
 /// The first rule that refuses.
 pub fn check(license: &License, facts: &CallFacts<'_>) -> Result<(), Refusal> {
+    if let Some(whose) = &license.spec.agent
+        && !facts.agent.is_some_and(|agent| whose.covers(agent))
+    {
+        return Err(Refusal::LicenseUnknown);
+    }
     standing(license, facts.now)?;
     let allowed = |address: Address| address.is_in(&license.spec.allow_ips);
     if !license.spec.allow_ips.is_empty() && !facts.address.is_some_and(allowed) {
@@ -88,6 +98,7 @@ mod tests {
             address: Some("10.0.0.7".parse().expect("valid")),
             target: Some((Method::Get, "/a")),
             features: &[],
+            agent: None,
         }
     }
 
@@ -103,6 +114,29 @@ mod tests {
         assert_eq!(check(&license, &facts()), Err(Refusal::LicenseExpired));
         license.status = LicenseStatus::Revoked;
         assert_eq!(check(&license, &facts()), Err(Refusal::LicenseRevoked));
+    }
+
+    #[test]
+    fn the_token_of_an_agent_is_unknown_to_all_others() {
+        let mut license = license();
+        license.status = LicenseStatus::Disabled;
+        let whose = r#"{"operator":"OpenAI","agent":"GPTBot"}"#;
+        license.spec.agent = Some(serde_json::from_str(whose).expect("valid"));
+        let (operator, agent) = (
+            "openai".parse().expect("valid"),
+            "gptbot".parse().expect("valid"),
+        );
+        let by = |agent| {
+            let facts = CallFacts { agent, ..facts() };
+            check(&license, &facts).expect_err("it is disabled")
+        };
+        let calling = |agent| CallingAgent {
+            operator: &operator,
+            agent,
+        };
+        assert_eq!(by(None), Refusal::LicenseUnknown);
+        assert_eq!(by(Some(calling(None))), Refusal::LicenseUnknown);
+        assert_eq!(by(Some(calling(Some(&agent)))), Refusal::LicenseDisabled);
     }
 
     #[test]

@@ -129,10 +129,6 @@ id_type!(
     /// The id of a rule of a policy on agents.
     AgentRuleId, "agr_", "A rule of a policy on agents."
 );
-id_type!(
-    /// The id of a token of an agent.
-    AgentTokenId, "agt_", "A token of an agent."
-);
 
 fn parse(prefix: &str, text: &str) -> Option<u128> {
     let digits = text.strip_prefix(prefix)?;

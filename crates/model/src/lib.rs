@@ -74,9 +74,9 @@ pub use exact::{Digits, MAX_SAFE_INTEGER};
 pub use forwarded::Forwarded;
 pub use host::HostPattern;
 pub use id::{
-    AgentRuleId, AgentTokenId, AppId, AuditId, CallId, CredentialId, EventId, InstanceId,
-    LicenseId, ManagementKeyId, ParseIdError, PlanRevisionId, RequestTokenId, SessionId,
-    SigningKeyId, UserId, WebhookId,
+    AgentRuleId, AppId, AuditId, CallId, CredentialId, EventId, InstanceId, LicenseId,
+    ManagementKeyId, ParseIdError, PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId,
+    WebhookId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::parse_network;
+use crate::agent::AgentIdentity;
 use crate::cli::{left, some, whole};
 use crate::limit::{Limits, RateLimit, Refill};
 use crate::name::PlanName;
@@ -95,11 +96,19 @@ pub struct LicenseSpec {
     #[schemars(description = "The variables that software with this license gets.")]
     #[command(flatten)]
     pub variables: Variables,
+    /// The agent that the license was given to, so that it is a token; `None`: it is no agent's. No
+    /// change of the license sets it.
+    #[schemars(
+        description = "The agent that alone may show its key, where it is an agent's token."
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
+    pub agent: Option<Box<AgentIdentity>>,
 }
 
 crate::fields::read_fields! {
     LicenseSpec: plan, user, label, expires_at; ..limits: Limits;
-    permissions, allow_ips as Networks, device_slots, unlimited_devices, variables
+    permissions, allow_ips as Networks, device_slots, unlimited_devices, variables, agent
 }
 
 impl LicenseSpec {

@@ -81,7 +81,13 @@ fn secret(word: &str) -> Option<Range<usize>> {
     {
         return Some(at + 7..end);
     }
-    for (prefix, least) in [("rt_", 8), ("whsec_", 8), ("eyJ", 12)] {
+    for (prefix, least) in [
+        ("rt_", 8),
+        ("agt_", 8),
+        ("art_", 8),
+        ("whsec_", 8),
+        ("eyJ", 12),
+    ] {
         let rest = word.strip_prefix(prefix);
         let within = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if rest.is_some_and(|rest| starts(rest, least, within)) {

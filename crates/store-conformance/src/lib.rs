@@ -16,6 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 use store::Store;
 use tokio::runtime::Handle;
 
+pub mod agents;
 pub mod api_keys;
 pub mod audit;
 pub mod changes;
@@ -192,8 +193,8 @@ macro_rules! instantiate_conformance {
     };
 }
 
-/// Makes a test of each property of stores that keep claims, what software needs, request tokens and
-/// an audit log.
+/// Makes a test of each property of stores that keep claims, what software needs, policies on agents,
+/// request tokens and an audit log.
 #[macro_export]
 macro_rules! instantiate_domain_conformance {
     ($factory:ty) => {
@@ -216,6 +217,12 @@ macro_rules! instantiate_domain_conformance {
                 the_numbers_of_settings_are_in_the_order_of_commits,
                 as_many_devices_as_are_allowed_activate_offline_in_a_whole_life,
                 a_device_that_finds_no_slot_activates_nothing,
+            }
+            agents {
+                a_rule_takes_the_place_of_what_was_seen_there,
+                a_rule_and_its_line_are_written_together,
+                the_numbers_of_rules_are_in_the_order_of_commits,
+                the_tokens_of_agents_are_listed_apart,
             }
             tokens {
                 a_token_comes_back_as_it_was_and_holds_its_units,

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agents;
 pub mod api_keys;
 pub mod audit;
 pub mod claims;
@@ -41,6 +42,7 @@ pub mod upstreams;
 pub mod users;
 pub mod webhooks;
 
+pub use agents::{AgentStore, StoredAgentRule};
 pub use api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
 };

@@ -11,6 +11,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::agents::AgentStore;
 use crate::api_keys::ApiKeyStore;
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
@@ -188,6 +189,8 @@ pub struct LicenseFilter {
     pub user: Option<String>,
     /// The status; `None`: any.
     pub status: Option<LicenseStatus>,
+    /// Whether they are tokens of agents; `None`: both.
+    pub of_agents: Option<bool>,
 }
 
 /// The store of licenses.
@@ -199,6 +202,16 @@ pub trait LicenseStore: Send + Sync + 'static {
     /// [`Error::Unavailable`] if this store keeps none.
     fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
         Err(Error::Unavailable("it keeps no api keys".to_owned()))
+    }
+
+    /// Returns this store's part that keeps policies on agents.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store keeps none.
+    fn agents(&self) -> Result<&dyn AgentStore, Error> {
+        Err(Error::Unavailable(
+            "it keeps no policies on agents".to_owned(),
+        ))
     }
 
     /// Returns this store's part that keeps what software needs, whose licenses are among these.

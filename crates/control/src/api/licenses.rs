@@ -248,6 +248,7 @@ async fn list(
             app: within_app(&caller, parameters.app)?,
             user: parameters.user,
             status: parameters.status,
+            of_agents: None,
         };
         page(licensing, filter, parameters.cursor, limit).await?
     };
@@ -263,7 +264,7 @@ async fn list(
 
 /// Returns one page. The store hands out no more at once than the largest page, so that the license
 /// after it is asked for alone.
-async fn page(
+pub(super) async fn page(
     licensing: &Licensing,
     filter: LicenseFilter,
     after: Option<LicenseId>,

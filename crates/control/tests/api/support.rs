@@ -542,6 +542,7 @@ fn plans() -> Plans {
         allowance: 0,
         key_recovery: false,
         software: licensing::SoftwareTerms::default(),
+        agents: None,
     };
     Plans::new(
         vec![plan()],

@@ -229,6 +229,7 @@ fn plans() -> Plans {
         allowance: 0,
         key_recovery: false,
         software: licensing::SoftwareTerms::default(),
+        agents: None,
     };
     Plans::new(Vec::new(), vec![app])
 }

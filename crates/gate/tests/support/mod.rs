@@ -157,6 +157,7 @@ pub fn plans(revisions: &[PlanRevision], apps: &[AppRules]) -> Plans {
         allowance: 0,
         key_recovery: false,
         software: licensing::SoftwareTerms::default(),
+        agents: None,
     };
     Plans::new(revisions.to_vec(), apps.iter().map(terms).collect())
 }

@@ -60,7 +60,7 @@ struct BodyLicense {
 
 /// The format of a value; others are not read. A field that a gate must not overlook needs a new
 /// one.
-const FORMAT: u8 = b'2';
+const FORMAT: u8 = b'3';
 const NONCE_LENGTH: usize = 24;
 
 impl FleetKey {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::agent::AgentIdentity;
 use model::{
     ApiKey, CredentialId, CredentialInfo, Fingerprint, KeyFormat, LicenseId, LicenseStatus,
     LicenseUpdate, Limits, Timestamp,
@@ -288,8 +289,9 @@ impl AuditedLicensing {
     ) -> Result<Issued, Error> {
         let stored = self.unrevoked(id).await?;
         let mut minted = self.mint_for(&stored, source).await?;
-        // An API key is shown once, whatever else its app does.
-        if minted.new.info.kind != ApiKey::KIND {
+        // An API key and a token of an agent are shown once, whatever else the app does.
+        let kind = minted.new.info.kind.as_str();
+        if ![ApiKey::KIND, AgentIdentity::KIND].contains(&kind) {
             let copier = self.copier(&stored.license.app).await?;
             self.keep_copy(&mut minted, copier.as_ref(), &stored.license);
         }
@@ -438,12 +440,15 @@ impl Licensing {
     }
 
     /// Returns a further credential of a license. A generated one of an API key has the form of API
-    /// keys.
+    /// keys, and one of an agent's token that of tokens.
     async fn mint_for(&self, stored: &StoredLicense, source: &KeySource) -> Result<Minted, Error> {
         let now = self.clock.now();
         let is = |info: &CredentialInfo| info.kind == ApiKey::KIND;
         let is_api_key = stored.credentials.iter().any(is);
         let generates = matches!(source, KeySource::Generate(_));
+        if generates && stored.license.spec.agent.is_some() {
+            return Ok(self.mint_agent_token(now));
+        }
         if !(is_api_key && generates) {
             return Ok(self.mint(source, now));
         }

@@ -80,9 +80,9 @@ pub(super) struct Prepared {
 }
 
 /// A new credential for the store, and its key.
-pub(super) struct Minted {
-    pub(super) new: NewCredential,
-    pub(super) key: Option<Credential>,
+pub(crate) struct Minted {
+    pub(crate) new: NewCredential,
+    pub(crate) key: Option<Credential>,
 }
 
 impl IssueRequest {
@@ -112,6 +112,10 @@ impl IssueRequest {
         validate::device_slots(self.spec.device_slots)?;
         validate::devices(&self.devices, self.spec.device_limit())?;
         let imported = !matches!(self.key, KeySource::Generate(_));
+        if imported && self.spec.agent.is_some() {
+            let reason = "an agent's token gets a secret of its own: leave the key out";
+            return Err(Error::invalid("key", reason));
+        }
         match self.quantity {
             0 => Err(Error::invalid("quantity", "must be at least 1")),
             quantity if quantity > MAX_QUANTITY => Err(Error::invalid(
@@ -157,6 +161,10 @@ impl AuditedLicensing {
             let in_time = validate::end("or none at all", request.spec.expires_at, now);
             let prepared = in_time.and_then(|()| self.prepare(request, copier.as_ref(), now));
             let prepared = prepared.map_err(|error| NotIssued { at, error })?;
+            if let Some(one) = prepared.first() {
+                let payer = self.check_payer(&one.license).await;
+                payer.map_err(|error| NotIssued { at, error })?;
+            }
             if !matches!(request.key, KeySource::Generate(_)) {
                 imported.extend(prepared.iter().map(|one| (at, one.minted.new.hash)));
             }
@@ -180,7 +188,10 @@ impl AuditedLicensing {
         now: Timestamp,
     ) -> Result<Vec<Prepared>, Error> {
         request.validate()?;
-        let account = self.seller(&request.app, request.account.as_ref())?;
+        let account = match request.app.is_every() && request.spec.agent.is_some() {
+            true => self.api_key_scope(request.account.as_ref(), None)?.0,
+            false => self.seller(&request.app, request.account.as_ref())?,
+        };
         if let Some(plan) = &request.spec.plan
             && self.plans.load().plan(plan).is_none()
         {
@@ -188,12 +199,17 @@ impl AuditedLicensing {
         }
         self.check_served(&request.app, &account, &request.spec.permissions)?;
         let make = |_| {
-            let mut minted = self.mint(&request.key, now);
+            let mut minted = match request.spec.agent {
+                Some(_) => self.mint_agent_token(now),
+                None => self.mint(&request.key, now),
+            };
             let license = license(request, account.clone(), now);
             match copier.zip(minted.key.as_ref()) {
-                Some((copier, key)) if request.keeps_copy => {
+                Some((copier, key)) if request.keeps_copy && request.spec.agent.is_none() => {
                     minted.new.sealed = Some(copier.copy(license.id, minted.new.info.id, key));
                 }
+                // A token of an agent is shown once, whatever else its app does.
+                _ if request.spec.agent.is_some() => {}
                 _ => self.keep_copy(&mut minted, copier, &license),
             }
             let bound = |id: &DeviceId| Device {
@@ -301,7 +317,7 @@ impl Licensing {
         }
     }
 
-    pub(super) fn mint(&self, source: &KeySource, now: Timestamp) -> Minted {
+    pub(crate) fn mint(&self, source: &KeySource, now: Timestamp) -> Minted {
         let (kind, key, hash) = match source {
             KeySource::Generate(format) => {
                 let key = Credential::generate(*format);

@@ -41,6 +41,7 @@ pub(crate) use expiry::ExpiryTask;
 pub use idempotency::{Idempotency, IdempotencyGuard, IdempotentRequest};
 pub use import::{ExistingKey, ImportRequest, ImportedRow, RowToImport};
 pub(crate) use in_flight::InFlight;
+pub(crate) use issue::Minted;
 pub use issue::{IssueRequest, Issued, KeySource, NotIssued};
 pub(crate) use management::has_ended;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};

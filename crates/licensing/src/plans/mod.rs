@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::agent::AgentTerms;
 use model::{AccountName, AppName, License, Limits, PlanName, PlanRevision};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -38,6 +39,8 @@ pub struct AppTerms {
     pub key_recovery: bool,
     /// The terms for software that is sold with the app.
     pub software: SoftwareTerms,
+    /// The terms for AI agents; `None`: the app decides nothing about them.
+    pub agents: Option<AgentTerms>,
 }
 
 /// The plans and apps of the configuration.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::shared_read::SharedRead;
 use super::terms::SoftwareTerms;
 use crate::error::Error;
+use crate::numbered::NumberedRows;
 use crate::plans::CurrentPlans;
 
 /// An app as the software that is sold with it knows it.
@@ -51,9 +52,7 @@ pub(crate) struct SoftwareApps {
 struct Known {
     /// The serial of the plans that the apps were taken from; `None`: nothing was read yet.
     serial: Option<u32>,
-    /// The number of the last settings that were read.
-    number: u64,
-    settings: HashMap<AppName, StoredAppSettings>,
+    settings: NumberedRows<StoredAppSettings>,
     by_name: HashMap<AppName, Arc<SoftwareApp>>,
     /// The apps by their own ids and by those that were imported.
     by_id: HashMap<String, Arc<SoftwareApp>>,
@@ -77,9 +76,6 @@ impl SoftwareApp {
 }
 
 impl SoftwareApps {
-    /// The number of settings that are read at once.
-    const PAGE: usize = 100;
-
     pub(crate) fn new(store: Arc<dyn Store>, hasher: KeyHasher, plans: Arc<CurrentPlans>) -> Self {
         Self {
             store,
@@ -137,24 +133,7 @@ impl SoftwareApps {
     pub(crate) async fn read(&self) -> Result<Vec<AppName>, Error> {
         let _alone = self.reading.lock().await;
         let mut known = Known::clone(&self.known.load());
-        let mut changed = Vec::new();
-        // A store that keeps no settings has none.
-        if let Ok(software) = self.store.software() {
-            loop {
-                let page = software
-                    .app_settings_after(known.number, Self::PAGE)
-                    .await?;
-                let is_last = page.len() < Self::PAGE;
-                for stored in page {
-                    known.number = known.number.max(stored.number);
-                    changed.push(stored.app.clone());
-                    known.settings.insert(stored.app.clone(), stored);
-                }
-                if is_last {
-                    break;
-                }
-            }
-        }
+        let changed = known.settings.read(&*self.store).await?;
         if !changed.is_empty() || known.serial.is_none() {
             self.put(known);
         }
@@ -165,13 +144,7 @@ impl SoftwareApps {
     pub(crate) async fn learn(&self, stored: StoredAppSettings) {
         let _alone = self.reading.lock().await;
         let mut known = Known::clone(&self.known.load());
-        let newer = known
-            .settings
-            .get(&stored.app)
-            .is_none_or(|old| old.number < stored.number);
-        // The number up to which settings were read stays: those of other gates may lie before.
-        if newer {
-            known.settings.insert(stored.app.clone(), stored);
+        if known.settings.learn(stored) {
             self.put(known);
         }
     }

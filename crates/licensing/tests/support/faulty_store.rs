@@ -13,11 +13,11 @@ use model::{
     Timestamp, User, UserId,
 };
 use store::{
-    Account, ApiKeyStore, AppNamed, AuditEntries, AuditStore, Balance, Change, ChangeNumber,
-    Changed, ClaimStore, CreditStore, Error, InstanceState, KeyCall, KeyOwner, LanePosition,
-    LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, LedgerStore, LicenseChange, LicenseFilter,
-    LicenseStore, ManagementKey, ManagementStore, NewLicense, NewManagementKey, NewTokens,
-    NodeClaim, NodeStore, PlanNamed, QuotaStore, RefreshOutcome, RollupBatch, RollupRow,
+    Account, AgentStore, ApiKeyStore, AppNamed, AuditEntries, AuditStore, Balance, Change,
+    ChangeNumber, Changed, ClaimStore, CreditStore, Error, InstanceState, KeyCall, KeyOwner,
+    LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, LedgerStore, LicenseChange,
+    LicenseFilter, LicenseStore, ManagementKey, ManagementStore, NewLicense, NewManagementKey,
+    NewTokens, NodeClaim, NodeStore, PlanNamed, QuotaStore, RefreshOutcome, RollupBatch, RollupRow,
     SealIntent, SealedFile, SealedKey, SessionStore, Snapshot, SoftwareStore, SqliteStore,
     StockTaking, StoredLicense, StoredRefreshToken, TokenStore, UserChange, UserStore,
 };
@@ -157,6 +157,10 @@ delegate!(LicenseStore {
 } {
     fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
         LicenseStore::api_keys(self.alive()?)
+    }
+
+    fn agents(&self) -> Result<&dyn AgentStore, Error> {
+        LicenseStore::agents(self.alive()?)
     }
 
     fn software(&self) -> Result<&dyn SoftwareStore, Error> {

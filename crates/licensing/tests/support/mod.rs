@@ -68,6 +68,7 @@ pub(crate) fn plans() -> Plans {
         allowance: 0,
         key_recovery: false,
         software: licensing::SoftwareTerms::default(),
+        agents: None,
     };
     let plans = vec![plan("free", &["2/1m"]), plan("pro", &[])];
     Plans::new(plans, vec![app("api", "default"), app("other", "acme")])

@@ -80,6 +80,15 @@ impl AgentAnswer {
     /// The size of the largest body, in bytes.
     pub const MAX_BODY_BYTES: usize = 65_536;
 
+    /// Returns the size of its headers and bodies, in bytes. Costs the writing of the JSON.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        let json = self.json.as_ref().map_or(0, |json| json.to_string().len());
+        headers + json + self.html.as_ref().map_or(0, String::len)
+    }
+
     /// Checks that the answer can be given.
     ///
     /// # Errors
@@ -143,6 +152,7 @@ mod tests {
         });
         let answer = read(value.clone());
         assert_eq!(answer.check(), Ok(()));
+        assert_eq!(answer.bytes(), 7 + 25 + 10 + 15);
         assert_eq!(serde_json::to_value(&answer).expect("plain data"), value);
         assert_eq!(AgentAnswer::default().check(), Ok(()));
         assert!(serde_json::from_value::<AgentAnswer>(json!({ "status": 402 })).is_err());

@@ -121,7 +121,7 @@ mod tests {
             instead_of_license: false,
             set_at: Timestamp::from_micros(0),
         };
-        let policy = AgentPolicy::new(access.map(rule).into_iter().collect()).expect("few");
+        let policy = AgentPolicy::new(access.map(rule)).expect("few");
         let operator: Operator = "OpenAI".parse().expect("valid");
         let agent: AgentName = "GPTBot".parse().expect("valid");
         let call = AgentCall {

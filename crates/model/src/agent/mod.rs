@@ -10,6 +10,7 @@ mod policy;
 mod price;
 mod rule;
 mod settlement;
+mod terms;
 mod token;
 mod word;
 
@@ -21,5 +22,6 @@ pub use policy::{AgentCall, AgentPolicy, TooManyRules};
 pub use price::{AgentPrice, ParseAgentPriceError};
 pub use rule::{AgentMatch, AgentRule, Precedence, RuleError};
 pub use settlement::{ParsePaymentIdError, PaymentId, Settlement, SettlementState};
-pub use token::{AgentToken, AgentTokenState};
+pub use terms::AgentTerms;
+pub use token::{AgentIdentity, AgentTokenState, CallingAgent};
 pub use word::{AgentReason, Purpose, Verification};

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::name::{AgentName, Operator};
 use super::rule::AgentRule;
@@ -37,11 +38,11 @@ pub struct AgentCall<'c> {
 #[derive(Clone, Debug, Default)]
 pub struct AgentPolicy {
     /// The rules for an agent, the greatest first; any other rule gives way to them.
-    of_agent: HashMap<AgentName, Vec<AgentRule>>,
+    of_agent: HashMap<AgentName, Vec<Arc<AgentRule>>>,
     /// The rules for an operator that name no agent, the greatest first.
-    of_operator: HashMap<Operator, Vec<AgentRule>>,
+    of_operator: HashMap<Operator, Vec<Arc<AgentRule>>>,
     /// The other rules, the greatest first.
-    of_any: Vec<AgentRule>,
+    of_any: Vec<Arc<AgentRule>>,
 }
 
 /// The error for more rules than a policy holds.
@@ -67,12 +68,17 @@ impl AgentCall<'_> {
 impl AgentPolicy {
     /// The largest number of rules.
     pub const MAX_RULES: usize = 10_000;
+    /// The largest size of the answers of all its rules, in bytes: every gate holds them in memory.
+    pub const MAX_ANSWER_BYTES: usize = 16 << 20;
 
     /// Makes a policy of rules in any order.
     ///
     /// # Errors
     /// More rules than a policy holds.
-    pub fn new(mut rules: Vec<AgentRule>) -> Result<Self, TooManyRules> {
+    pub fn new(
+        rules: impl IntoIterator<Item = impl Into<Arc<AgentRule>>>,
+    ) -> Result<Self, TooManyRules> {
+        let mut rules: Vec<Arc<AgentRule>> = rules.into_iter().map(Into::into).collect();
         if rules.len() > Self::MAX_RULES {
             return Err(TooManyRules(rules.len()));
         }
@@ -100,6 +106,7 @@ impl AgentPolicy {
             .into_iter()
             .flatten()
             .flatten()
+            .map(Arc::as_ref)
             .find(|rule| rule.matches.concerns(call))
     }
 
@@ -138,7 +145,7 @@ mod tests {
 
     /// Returns the number of the rule that decides on a call of GPTBot below `/news`.
     fn found(rules: &[AgentRule], verification: Verification) -> Option<u128> {
-        let policy = AgentPolicy::new(rules.to_vec()).expect("few");
+        let policy = AgentPolicy::new(rules.iter().cloned()).expect("few");
         let (operator, agent) = (parsed("openai"), parsed("gptbot"));
         let call = AgentCall {
             account: &AccountName::default(),

@@ -86,6 +86,18 @@ pub enum RuleError {
     Answer(#[from] AnswerError),
 }
 
+impl RuleError {
+    /// Returns the field that is to blame.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::PriceLacking | Self::PriceTooMany(_) => "price",
+            Self::DeniedInstead => "instead_of_license",
+            Self::Answer(_) => "answer",
+        }
+    }
+}
+
 /// A rule as it stands in JSON.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +143,17 @@ struct Form {
 // === impl AgentRule ===
 
 impl AgentRule {
+    /// Returns the access of a kind, with the price that stands beside it.
+    ///
+    /// # Errors
+    /// A price is lacking, or there is one too many.
+    pub fn access(kind: AccessKind, price: Option<AgentPrice>) -> Result<Access, RuleError> {
+        Access::of(kind, price).ok_or(match price {
+            None => RuleError::PriceLacking,
+            Some(_) => RuleError::PriceTooMany(kind),
+        })
+    }
+
     /// Checks what a rule says as a whole.
     ///
     /// # Errors
@@ -175,6 +198,18 @@ impl AgentMatch {
             purpose: None,
             verification: None,
         }
+    }
+
+    /// Returns the match in the one form of all that concern the same calls, by which two are
+    /// compared: a path has no slash at its end, and the root is none.
+    #[must_use]
+    pub fn in_normal_form(mut self) -> Self {
+        self.app = self.app.filter(|app| !app.is_every());
+        self.path = self.path.and_then(|path| {
+            let text = path.as_str().trim_end_matches('/');
+            text.parse().ok().filter(|_| !text.is_empty())
+        });
+        self
     }
 
     /// Returns whether it concerns a call.
@@ -223,10 +258,7 @@ impl TryFrom<Form> for AgentRule {
     type Error = RuleError;
 
     fn try_from(form: Form) -> Result<Self, RuleError> {
-        let access = Access::of(form.access, form.price).ok_or(match form.price {
-            None => RuleError::PriceLacking,
-            Some(_) => RuleError::PriceTooMany(form.access),
-        })?;
+        let access = Self::access(form.access, form.price)?;
         let rule = Self {
             id: form.id,
             matches: AgentMatch {

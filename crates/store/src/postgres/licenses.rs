@@ -8,6 +8,7 @@ use super::conn::PooledConn;
 use super::convert::{id, list, read};
 use crate::licenses::{ChangeNumber, NewCredential, NewLicense, SealedKey};
 use crate::rules::numbers;
+use crate::sql::json;
 use crate::sql::license_changes::variables;
 
 /// The number of changes that are kept at least; a reader further behind sees a gap in the numbers
@@ -132,15 +133,16 @@ async fn insert_licenses(conn: &PooledConn, new: &[NewLicense]) -> Result<(), Ba
     }
     let sql = "INSERT INTO licenses (id, account, app, plan, \"user\", label, status, created_at, expires_at, remaining,
         refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips, version,
-        balance_stamp, refill_stamp, device_slots, unlimited_devices, variables, devices)
+        balance_stamp, refill_stamp, device_slots, unlimited_devices, variables, devices, agent)
         SELECT n.id, n.account, n.app, n.plan, n.who, n.label, n.status, n.created_at, n.expires_at, n.remaining,
         n.refill_amount, n.refill_every, n.refill_adds, n.rate_limits, n.concurrency, n.permissions, n.allow_ips, 0,
-        micros_now(), n.created_at, n.device_slots, n.unlimited_devices, n.variables, n.devices
+        micros_now(), n.created_at, n.device_slots, n.unlimited_devices, n.variables, n.devices, n.agent
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[], $8::bigint[],
         $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[], $14::text[], $15::bigint[],
-        $16::text[], $17::text[], $18::smallint[], $19::boolean[], $20::text[], $21::text[]) AS n (id, account, app, plan, who, label, status, created_at, expires_at, remaining,
+        $16::text[], $17::text[], $18::smallint[], $19::boolean[], $20::text[], $21::text[],
+        $22::text[]) AS n (id, account, app, plan, who, label, status, created_at, expires_at, remaining,
         refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips, device_slots,
-        unlimited_devices, variables, devices)";
+        unlimited_devices, variables, devices, agent)";
     conn.change(
         sql,
         &[
@@ -169,6 +171,7 @@ async fn insert_licenses(conn: &PooledConn, new: &[NewLicense]) -> Result<(), Ba
             &all(licenses, |license| license.spec.unlimited_devices),
             &all(licenses, |license| variables(&license.spec.variables)),
             &devices,
+            &all(licenses, |license| license.spec.agent.as_ref().map(json)),
         ],
     )
     .await

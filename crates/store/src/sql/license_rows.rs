@@ -15,15 +15,15 @@ use crate::rules::numbers;
 /// The columns in the order that [`read_license`] reads, in PostgreSQL.
 const POSTGRES_LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
     l.remaining, l.refill_amount, l.refill_every, l.refill_adds, l.rate_limits, l.concurrency, l.permissions, \
-    l.allow_ips, l.version, l.device_slots, l.unlimited_devices, l.variables, l.devices";
+    l.allow_ips, l.version, l.device_slots, l.unlimited_devices, l.variables, l.devices, l.agent";
 /// The same in SQLite, where a refill is one column, `l.refill`. Two `NULL` stand for
 /// `refill_every` and `refill_adds`, so that each column after them has the same place in both.
 const SQLITE_LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
     l.remaining, l.refill, NULL, NULL, l.rate_limits, l.concurrency, l.permissions, l.allow_ips, l.version, \
-    l.device_slots, l.unlimited_devices, l.variables, l.devices";
+    l.device_slots, l.unlimited_devices, l.variables, l.devices, l.agent";
 /// The number of these columns. In a row that has a credential, too, its columns begin at this
 /// place.
-pub(super) const LICENSE_COLUMNS: usize = 22;
+pub(super) const LICENSE_COLUMNS: usize = 23;
 /// The columns in the order that [`read_credential`] reads.
 pub(super) const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
 /// The number of columns of [`CREDENTIAL`].
@@ -120,6 +120,7 @@ pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), Error> 
             device_slots: row.get(18)?,
             unlimited_devices: row.get(19)?,
             variables: row.json(20)?.unwrap_or_default(),
+            agent: row.json(22)?,
         },
     };
     Ok((license, ChangeNumber(row.get::<i64>(17)? as u64)))

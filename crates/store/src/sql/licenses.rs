@@ -15,6 +15,7 @@ use super::license_rows::{
     read_credential, read_devices, read_license, with_license,
 };
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, Value, rows, sql, values};
+use crate::agents::AgentStore;
 use crate::api_keys::ApiKeyStore;
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
@@ -37,6 +38,10 @@ impl<B: Backend> LicenseStore for B {
     }
 
     fn webhooks(&self) -> Result<&dyn WebhookStore, Error> {
+        Ok(self)
+    }
+
+    fn agents(&self) -> Result<&dyn AgentStore, Error> {
         Ok(self)
     }
 
@@ -240,6 +245,10 @@ async fn page<S: Sql>(
     limit: usize,
 ) -> Outcome<Vec<StoredLicense>, S> {
     let mut filter = Filter::new();
+    if let Some(of_agents) = asked.of_agents {
+        let is = if of_agents { "IS NOT NULL" } else { "IS NULL" };
+        filter.also(format!("l.agent {is}"));
+    }
     filter
         .also("l.id NOT IN (SELECT wallet FROM accounts WHERE wallet IS NOT NULL)".to_owned())
         .and("l.account = ?", asked.account.as_ref())

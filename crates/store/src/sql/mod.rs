@@ -36,6 +36,7 @@
 //! a family asks for what both have by another way: [`Twins`], [`ledger::Rollups`],
 //! [`tokens::TokenTwins`].
 
+mod agents;
 mod api_keys;
 pub(crate) mod audit;
 mod backend_error;
@@ -51,6 +52,7 @@ mod license_rows;
 mod licenses;
 pub(crate) mod management;
 pub(crate) mod manifest;
+mod numbered;
 mod row;
 mod sessions;
 mod software;

@@ -7,9 +7,8 @@ use super::audit::add_entries;
 use super::license_changes::lock;
 use super::license_events::{is_told, tell_change, tell_freed_devices};
 use super::license_rows::{get, ids_of};
-use super::{
-    Backend, Engine, Kind, Outcome, Part, Row, Sql, Twins, Value, json, list, rows, sql, values,
-};
+use super::numbered::NumberedTable;
+use super::{Backend, Kind, Outcome, Part, Row, Sql, Twins, Value, json, list, rows, sql, values};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, SealedKey, StoredLicense};
@@ -269,31 +268,17 @@ async fn free_all<S: Twins>(
     Ok((bound, last))
 }
 
-/// Writes settings, under a number above all others.
+/// Writes settings in place of those that were seen.
 async fn put_settings<S: Sql>(
     sql: &S,
     app: &AppName,
     in_place_of: u64,
     settings: &AppSettings,
 ) -> Outcome<Option<u64>, S> {
-    if S::ENGINE == Engine::Postgres {
-        // Whoever is next waits for the end of this transaction, so that numbers become visible in
-        // their order. It is rare that a seller changes something.
-        let statement = sql!("LOCK TABLE app_settings IN SHARE ROW EXCLUSIVE MODE");
-        sql.execute(statement, &[]).await?;
-    }
-    let statement = sql!(
-        "SELECT coalesce(max(number), 0), coalesce(max(CASE WHEN app = $1 THEN number END), 0) FROM app_settings"
-    );
-    let row = sql.query_opt(statement, &values![app]).await?;
-    let (last, present) = match &row {
-        Some(row) => (row.count(0)?, row.count(1)?),
-        None => (0, 0),
-    };
-    if present != in_place_of {
+    static TABLE: NumberedTable = NumberedTable::new("app_settings", "app");
+    let Some(number) = TABLE.next(sql, app.as_str(), in_place_of).await? else {
         return Ok(None);
-    }
-    let number = last + 1;
+    };
     let statement = sql!(
         "INSERT INTO app_settings ({SETTINGS}) VALUES ($1, $2, $3)
         ON CONFLICT (app) DO UPDATE SET number = excluded.number, settings = excluded.settings"

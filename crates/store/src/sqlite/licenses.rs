@@ -8,8 +8,8 @@ use super::conn::SqliteConn;
 use super::convert::{id, list};
 use crate::licenses::{ChangeNumber, NewLicense};
 use crate::rules::numbers;
-use crate::sql::at_once;
 use crate::sql::license_changes::{insert_credential, variables};
+use crate::sql::{at_once, json};
 
 /// The number of changes that are kept; a reader further behind sees a gap in the numbers and
 /// begins anew.
@@ -52,8 +52,8 @@ fn insert_license(
 ) -> Result<(), BackendError> {
     let sql = "INSERT INTO licenses (id, account, app, plan, user, label, status, created_at, expires_at, remaining,
         refill, rate_limits, concurrency, permissions, allow_ips, version, balance_stamp, refill_stamp,
-        device_slots, unlimited_devices, variables, devices)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8, ?18, ?19, ?20, ?21)";
+        device_slots, unlimited_devices, variables, devices, agent)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8, ?18, ?19, ?20, ?21, ?22)";
     let spec = &license.spec;
     let limits = &spec.limits;
     connection
@@ -80,6 +80,7 @@ fn insert_license(
             spec.unlimited_devices,
             variables(&spec.variables),
             list(devices),
+            spec.agent.as_ref().map(json),
         ])
         .map_err(|error| unique(error, "a license with this id"))?;
     Ok(())

@@ -185,6 +185,7 @@ async fn license_of(
     let filter = LicenseFilter {
         app: Some(app.clone()),
         user: Some(login.to_owned()),
+        of_agents: Some(false),
         ..LicenseFilter::default()
     };
     let licenses = services

@@ -71,6 +71,7 @@ impl Software {
             allowance: 0,
             key_recovery: false,
             software: software.clone(),
+            agents: None,
         };
         let apps = vec![terms("api", "default"), terms("shop", "acme")];
         let licensing = self.world.services.licensing();

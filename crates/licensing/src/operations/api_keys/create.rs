@@ -132,7 +132,7 @@ impl Licensing {
 
     /// Returns the account and the app of a new key. A key of every app needs an account that has
     /// one.
-    fn api_key_scope(
+    pub(in super::super) fn api_key_scope(
         &self,
         account: Option<&AccountName>,
         app: Option<&AppName>,

@@ -66,6 +66,7 @@ pub(super) async fn list(asked: Asked) -> Result<Json<Page>, Failure> {
     let filter = LicenseFilter {
         account: Some(app.account.clone()),
         app: Some(app.app.clone()),
+        of_agents: Some(false),
         ..LicenseFilter::default()
     };
     let (found, after) = read(&asked, &filter, begin, limit as usize).await?;
