@@ -27,7 +27,7 @@ ALLOWED = {
     "ledger": {"billing", "journal", "model", "store"},
     "gate": {"journal", "licensing", "model", "telemetry"},
     "proxy": {"gate", "model"},
-    "control": {"api-types", "gate", "ledger", "licensing", "model", "store", "webhooks"},
+    "control": {"agents", "api-types", "gate", "ledger", "licensing", "model", "store", "webhooks"},
     "gateway": {
         "allocator", "api-types", "config", "control", "coordinator", "gate", "journal", "ledger", "licensing", "model", "proxy",
         "store", "telemetry", "webhooks",

@@ -1,5 +1,6 @@
 //! Several gates that share a PostgreSQL, and most of the time a Redis.
 
+mod agents;
 mod apimw;
 mod authforge;
 mod better_auth;

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod current;
 pub mod directory;
 pub mod directory_url;
 pub mod known;
@@ -12,6 +13,7 @@ pub mod payment;
 pub mod recognize;
 pub mod web_bot_auth;
 
+pub use current::CurrentRecognizer;
 pub use directory::Directories;
 pub use directory_url::{DirectoryKind, DirectoryUrl, DirectoryUrlError};
 pub use known::{Act, KnownAgent, KnownAgents, KnownAgentsError, Vat, Verifiable};

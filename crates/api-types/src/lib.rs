@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod api_key;
 mod audit;
 mod credit;
@@ -24,6 +25,10 @@ mod token;
 mod user;
 mod webhook;
 
+pub use agent::{
+    AgentDecision, AgentRuleQuery, AgentToken, AgentVerdict, CreateAgentToken, KnownAgent,
+    SetAgentRule, TestAgent,
+};
 pub use api_key::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, VerifiedApiKey, VerifyApiKey,
 };

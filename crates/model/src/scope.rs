@@ -9,6 +9,8 @@ word_enum!(
     /// A right that a management key may be limited to. [`Scope::held`] alone decides which of them
     /// a key has.
     Scope {
+        /// See the policy on agents.
+        ReadAgents => "read:agents",
         /// See the audit log of the account.
         ReadAudit => "read:audit",
         /// See the records of calls.
@@ -21,6 +23,8 @@ word_enum!(
         ReadUsage => "read:usage",
         /// See webhooks and their deliveries.
         ReadWebhooks => "read:webhooks",
+        /// Change the policy on agents.
+        WriteAgents => "write:agents",
         /// Create, rotate and revoke management keys with no more rights than its own.
         WriteKeys => "write:keys",
         /// Create and change licenses.
@@ -43,13 +47,16 @@ impl Scope {
     #[must_use]
     pub const fn only_reads(self) -> bool {
         match self {
-            Self::ReadAudit
+            Self::ReadAgents
+            | Self::ReadAudit
             | Self::ReadCalls
             | Self::ReadKeys
             | Self::ReadLicenses
             | Self::ReadUsage
             | Self::ReadWebhooks => true,
-            Self::WriteKeys | Self::WriteLicenses | Self::WriteWebhooks => false,
+            Self::WriteAgents | Self::WriteKeys | Self::WriteLicenses | Self::WriteWebhooks => {
+                false
+            }
         }
     }
 
@@ -109,7 +116,7 @@ mod tests {
         };
         assert_eq!(Scope::held(&[], false), Scope::ALL);
         assert!(Scope::held(&[], true).into_iter().all(Scope::only_reads));
-        assert_eq!(Scope::held(&[], true).len(), 6);
+        assert_eq!(Scope::held(&[], true).len(), 7);
         let both = named(&["write:licenses", "read:usage"]);
         let held = [Scope::ReadUsage, Scope::WriteLicenses];
         assert_eq!(Scope::held(&both, false), held);

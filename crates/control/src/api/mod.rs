@@ -5,6 +5,8 @@
 //! decides what the caller may see, and refuses what depends on more than the scope.
 
 mod accounts;
+mod agent_tokens;
+mod agents;
 mod api_keys;
 mod app_credentials;
 mod app_keys;
@@ -37,6 +39,8 @@ pub(crate) const ROUTES: &[fn(Routes) -> Routes] = &[
     sessions::routes,
     users::routes,
     webhooks::routes,
+    agents::routes,
+    agent_tokens::routes,
     keys::routes,
     signing::routes,
     app_credentials::routes,

@@ -2,10 +2,11 @@
 //! the license within what the caller may see.
 
 use api_types::{DEFAULT_LIMIT, LARGEST_LIMIT};
-use model::{AppName, LicenseId, Timestamp};
+use model::{AccountName, AppName, LicenseId, Timestamp};
 
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
+use crate::http::state::Api;
 
 /// Returns the number of items of a page: the one that is asked for, of 1 to 1,000, or the default.
 pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
@@ -41,6 +42,29 @@ pub(super) fn within_app(
         }
         (Some(own), _) => Ok(Some(own.clone())),
         (None, wanted) => Ok(wanted),
+    }
+}
+
+/// Returns the account that something is for: the one that is named, or the only one that the caller
+/// may see; for the operator that of the app, or else the one that always exists. Another account
+/// than the caller's is not found.
+pub(super) fn account_of(
+    state: &Api,
+    caller: &Caller,
+    named: Option<AccountName>,
+    app: Option<&AppName>,
+) -> Result<AccountName, Problem> {
+    match (caller.account(), named) {
+        (Some(own), Some(named)) if *own != named => {
+            Err(Problem::not_found("account", named.as_str()))
+        }
+        (Some(own), _) => Ok(own.clone()),
+        (None, Some(named)) => Ok(named),
+        (None, None) => {
+            let sold = |app: &AppName| state.directory.apps.iter().find(|sold| sold.name == *app);
+            let seller = app.and_then(sold).map(|sold| sold.account.clone());
+            Ok(seller.unwrap_or_default())
+        }
     }
 }
 

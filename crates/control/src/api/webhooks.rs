@@ -9,13 +9,13 @@ use api_types::{
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use model::{AccountName, AppName, DeliveryState, WebhookForm, WebhookId};
+use model::{AppName, DeliveryState, WebhookForm, WebhookId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{DeliveryFilter, WebhookFilter};
 use webhooks::{AuditedWebhooks, IssuedWebhook, WebhookRequest, WebhookUpdate};
 
-use super::query::{check_span, page_limit, within_app};
+use super::query::{account_of, check_span, page_limit, within_app};
 use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::Caller;
 use crate::http::client::Client;
@@ -147,7 +147,7 @@ async fn create(
     Json(request): Json<CreateWebhook>,
 ) -> Result<(StatusCode, Answer<Webhook>), Problem> {
     let app = within_app(&caller, request.app)?;
-    let account = account(&state, &caller, request.account, app.as_ref())?;
+    let account = account_of(&state, &caller, request.account, app.as_ref())?;
     let request = WebhookRequest {
         account,
         app,
@@ -345,27 +345,6 @@ async fn own(state: &Api, caller: &Caller, id: &str) -> Result<model::Webhook, P
     (of_account && of_app)
         .then_some(webhook)
         .ok_or_else(not_found)
-}
-
-/// Returns the account of a new webhook.
-fn account(
-    state: &Api,
-    caller: &Caller,
-    named: Option<AccountName>,
-    app: Option<&AppName>,
-) -> Result<AccountName, Problem> {
-    match (caller.account(), named) {
-        (Some(own), Some(named)) if *own != named => {
-            Err(Problem::not_found("account", named.as_str()))
-        }
-        (Some(own), _) => Ok(own.clone()),
-        (None, Some(named)) => Ok(named),
-        (None, None) => {
-            let sold = |app: &AppName| state.directory.apps.iter().find(|sold| sold.name == *app);
-            let seller = app.and_then(sold).map(|sold| sold.account.clone());
-            Ok(seller.unwrap_or_default())
-        }
-    }
 }
 
 fn with_secret(issued: IssuedWebhook) -> Webhook {

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use agents::CurrentRecognizer;
 use api_types::{App, Plan};
 use axum::extract::State;
 use gate::Spender;
@@ -28,6 +29,8 @@ pub struct ControlState {
     pub sessions: Arc<Sessions>,
     /// Webhooks, and what is delivered to them.
     pub webhooks: Arc<Webhooks>,
+    /// The AI agents that are known.
+    pub agents: Arc<CurrentRecognizer>,
     /// The ledger: usage, the records of calls, and their upkeep.
     pub ledger: Ledger,
     /// The options that the ledger was started with, to ship the journals that dead instances left.

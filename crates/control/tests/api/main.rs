@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
 
 mod access;
+mod agents;
 mod apimw;
 mod app_software;
 mod audit;

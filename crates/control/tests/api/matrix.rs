@@ -37,11 +37,15 @@ struct Things {
     api_key: Value,
     management_key: Value,
     webhook: Value,
+    agent_rule: Value,
+    agent_token: Value,
 }
 
 impl Things {
     async fn made(world: &World) -> Self {
         let made = async |path, body: &str| world.local("POST", path, body).await.json(201);
+        let rule = r#"{"operator":"OpenAI","access":"deny"}"#;
+        let rule = world.local("POST", "/agents/rules", rule).await;
         Self {
             user: made("/users", r#"{"app":"api","login":"ada"}"#).await,
             license: world
@@ -50,6 +54,8 @@ impl Things {
             api_key: made("/keys", r#"{"app":"api"}"#).await,
             management_key: made("/management-keys", r#"{"name":"theirs"}"#).await,
             webhook: made("/webhooks", r#"{"url":"https://192.0.1.1/"}"#).await,
+            agent_rule: rule.json(200),
+            agent_token: made("/agents/tokens", r#"{"operator":"OpenAI"}"#).await,
         }
     }
 
@@ -62,6 +68,8 @@ impl Things {
             "keys" => id(&self.api_key),
             "management-keys" => id(&self.management_key),
             "webhooks" => id(&self.webhook),
+            "agents" if path.starts_with("/agents/tokens") => id(&self.agent_token),
+            "agents" => id(&self.agent_rule),
             "accounts" => "default".to_owned(),
             "apps" => "api".to_owned(),
             _ => "nothing".to_owned(),
@@ -109,6 +117,9 @@ impl Things {
             "/keys/verify" => json!({ "key": self.license["key"] }),
             "/accounts" => json!({ "name": "eve" }),
             "/webhooks" => json!({ "url": "https://192.0.1.1/" }),
+            "/agents/rules" => json!({ "access": "deny" }),
+            "/agents/test" => json!({ "operator": "OpenAI" }),
+            "/agents/tokens" => json!({ "operator": "OpenAI" }),
             "/webhooks/{id}/redeliver" => json!({ "failed": true }),
             "/signing-keys/rotate" => json!({ "use": "stamps" }),
             "/apps/{name}/credentials/import" => {
@@ -132,6 +143,8 @@ impl Things {
             "/keys",
             "/management-keys",
             "/webhooks",
+            "/agents/rules",
+            "/agents/tokens",
         ]
         .map(|of| self.named(of));
         let words = words.iter().map(String::as_str);

@@ -144,6 +144,7 @@ impl World {
             sessions: Arc::new(sessions),
             spender: spender.clone(),
             webhooks: crate::webhooks::start(&store, &keyring, &clock),
+            agents: Arc::default(),
             ledger,
             ledger_options,
             store: store.clone(),

@@ -1,6 +1,8 @@
 //! The arguments that several commands share.
 
+use std::fs::File;
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 
 use model::system::in_words;
 
@@ -21,6 +23,23 @@ impl JsonArgument {
         } else {
             Format::Table
         }
+    }
+}
+
+/// Returns the text of a file of at most so many bytes.
+pub(crate) fn read_bounded(path: &Path, most: usize) -> Result<String, Error> {
+    let wrong = |why: String| Error::Usage(format!("{} {why}", path.display()));
+    let file =
+        File::open(path).map_err(|error| wrong(format!("cannot be read: {}", in_words(&error))))?;
+    let mut text = String::new();
+    // One byte more than is taken, to tell a file that is too long.
+    let read = file.take(most as u64 + 1).read_to_string(&mut text);
+    read.map_err(|error| wrong(format!("cannot be read: {}", in_words(&error))))?;
+    match text.len() > most {
+        true => Err(wrong(format!(
+            "has more than {most} bytes: write a shorter one"
+        ))),
+        false => Ok(text),
     }
 }
 

@@ -66,6 +66,14 @@ fn license_table(license: &License) -> Table {
     field("refill", units::maybe(license.spec.limits.refill));
     field("device slots", device_slots(license));
     field("variables", variables(license));
+    if let Some(whose) = &license.spec.agent {
+        let agent = whose.agent.as_ref().map(|agent| format!("/{agent}"));
+        field(
+            "agent",
+            format!("{}{}", whose.operator, agent.unwrap_or_default()),
+        );
+        field("payer", units::maybe(whose.payer));
+    }
     match &license.balance {
         Some(balance) => {
             field("units left", units::count(balance.remaining));

@@ -3,6 +3,8 @@
 //! Every command but `run`, `check`, `init` and `demo` is a client of the native API.
 
 mod account;
+mod agent;
+mod agent_token;
 mod apikey;
 mod app;
 mod app_credentials;
@@ -131,6 +133,9 @@ pub(crate) enum ClientCommand {
     /// Accounts: who sells apps
     #[command(subcommand)]
     Account(account::AccountCommand),
+    /// AI agents: what they get, and which are known
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
     /// Webhooks: who is told what happens
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -254,6 +259,7 @@ fn try_execute(
             ClientCommand::Keyring(command) => keyring::execute(command, &client, output).await,
             ClientCommand::App(command) => app::execute(command, &client, output).await,
             ClientCommand::Account(command) => account::execute(command, &client, output).await,
+            ClientCommand::Agent(command) => agent::execute(command, &client, output).await,
             ClientCommand::Webhook(command) => webhook::execute(command, &client, output).await,
             ClientCommand::Usage(arguments) => usage::execute(arguments, &client, output).await,
             ClientCommand::Calls(arguments) => calls::execute(arguments, &client, output).await,

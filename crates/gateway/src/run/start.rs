@@ -457,6 +457,7 @@ fn control_state(
         spender: calls.spender.clone(),
         sessions: calls.sessions.clone(),
         webhooks,
+        agents: Arc::default(),
         ledger: records.ledger.clone(),
         ledger_options: records.options.clone(),
         store: stored.store.clone(),
