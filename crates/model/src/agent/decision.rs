@@ -163,6 +163,38 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_that_does_not_hold_meets_the_rule_for_such_without_any_name() {
+        let mut matches = AgentMatch::everything(AccountName::default());
+        matches.verification = Some(Verification::Invalid);
+        let rule = AgentRule {
+            id: AgentRuleId::from_u128(1),
+            matches,
+            access: Access::Deny,
+            answer: None,
+            instead_of_license: false,
+            set_at: Timestamp::from_micros(0),
+        };
+        let policy = AgentPolicy::new(vec![rule]).expect("few");
+        let by = |verification| {
+            let call = AgentCall {
+                account: &AccountName::default(),
+                app: &"news".parse().expect("valid"),
+                path: "/",
+                operator: None,
+                agent: None,
+                purpose: None,
+                verification,
+            };
+            let decision = decide(&policy, &call, TokenShown::None, AgentDefault::Allow);
+            (decision.verdict, decision.reason, decision.rule.is_some())
+        };
+        let denied = (Verdict::Deny, UsageNotAllowed, true);
+        assert_eq!(by(Verification::Invalid), denied);
+        let unknown = (Verdict::Allow, UserAgentUnrecognized, false);
+        assert_eq!(by(Verification::Unverified), unknown);
+    }
+
+    #[test]
     fn what_no_rule_concerns_and_who_has_no_name_gets_the_default() {
         let none = TokenShown::None;
         assert_eq!(decided(true, None, none), (Verdict::Deny, UsageNotAllowed));

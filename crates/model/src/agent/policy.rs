@@ -53,13 +53,13 @@ pub struct TooManyRules(usize);
 // === impl AgentCall ===
 
 impl AgentCall<'_> {
-    /// Returns whether an agent calls that anything is known of: it has a name or a signature that
-    /// holds. Nobody else is asked about rules.
+    /// Returns whether an agent calls that anything is known of: it has a name, or a signature of
+    /// which it is known whether it holds. Nobody else is asked about rules.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.operator.is_some()
             || self.agent.is_some()
-            || self.verification == Verification::Verified
+            || self.verification != Verification::Unverified
     }
 }
 
