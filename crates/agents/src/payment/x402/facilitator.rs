@@ -1,6 +1,6 @@
 //! What a facilitator is asked and answers: `/verify` and `/settle`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::VERSION;
@@ -43,10 +43,10 @@ pub struct SettleAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payer: Option<String>,
     /// The id of the settlement on its network; empty if there is none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_null")]
     pub transaction: String,
     /// The network.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_null")]
     pub network: String,
     /// The number of atoms that were paid, where it is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,13 +56,10 @@ pub struct SettleAnswer {
 /// What became of a payment that was to be settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettleOutcome {
-    /// It is paid.
+    /// It is paid. Where that is known by the nonce alone, which is used up, the answer names no
+    /// settlement.
     Settled(SettleAnswer),
-    /// It was paid before: the nonce of the payment is used up. If a request of ours to settle it may
-    /// have arrived before, that one settled it and its answer was lost; otherwise the payment was
-    /// used for something else, and pays nothing here.
-    SettledBefore(SettleAnswer),
-    /// It is not paid, and will not be.
+    /// It is not paid for this call, and will not be.
     Refused(SettleAnswer),
     /// Nobody knows yet: ask again with the same payment.
     Pending,
@@ -87,10 +84,11 @@ pub enum FacilitatorError {
 }
 
 /// Words of facilitators for a payment whose nonce is used up: it was settled.
-const USED: [&str; 3] = [
+const USED: [&str; 4] = [
     "invalid_exact_evm_nonce_already_used",
     "nonce_already_used",
     "authorization_already_used",
+    "permit2_invalid_nonce",
 ];
 /// Words of facilitators for a settlement that is under way.
 const PENDING: [&str; 2] = ["settlement_pending", "duplicate_settlement"];
@@ -132,28 +130,54 @@ impl<'p> FacilitatorRequest<'p> {
         Ok(answer)
     }
 
-    /// Reads the answer to `/settle`.
+    /// Reads the answer to `/settle`. `asked_before` says whether a request of ours to settle this
+    /// payment may have arrived before: if its nonce is used up, that one settled it and its answer
+    /// was lost. Without one the payment was used for something else, and pays nothing here.
+    ///
+    /// What may still be paid is pending: a refusal counts only for a first request, and only where
+    /// nothing in it speaks of a transaction that was sent or of a fault of the facilitator's own.
     ///
     /// # Errors
     /// An answer that does not say whether it was settled, or says so of something else. It is open
     /// then, as with no answer at all: ask again.
-    pub fn settled(&self, status: u16, body: &[u8]) -> Result<SettleOutcome, FacilitatorError> {
+    pub fn settled(
+        &self,
+        status: u16,
+        body: &[u8],
+        asked_before: bool,
+    ) -> Result<SettleOutcome, FacilitatorError> {
         let mut answer: SettleAnswer = read(status, body)?;
         answer.error_reason = answer.error_reason.map(clip);
         answer.payer = answer.payer.map(clip);
         answer.transaction = clip(answer.transaction);
         answer.network = clip(answer.network);
         answer.amount = answer.amount.map(clip);
-        let is = |words: &[&str]| {
-            let reason = answer.error_reason.as_deref();
-            reason.is_some_and(|reason| words.contains(&reason))
-        };
+        let reason = answer.error_reason.as_deref().unwrap_or_default();
+        let is_used = USED.contains(&reason);
+        let may_be_paid = asked_before
+            || status >= 500
+            || !answer.transaction.is_empty()
+            || PENDING.contains(&reason)
+            || reason.ends_with("transaction_failed")
+            || reason.starts_with("unexpected_");
         match answer.success {
             true if status != 200 => Err(FacilitatorError::Status(status)),
             true => self.check(answer).map(SettleOutcome::Settled),
-            false if is(&PENDING) => Ok(SettleOutcome::Pending),
-            false if is(&USED) => Ok(SettleOutcome::SettledBefore(answer)),
+            false if is_used && asked_before => Ok(SettleOutcome::Settled(self.paid(answer))),
+            false if may_be_paid && !is_used => Ok(SettleOutcome::Pending),
             false => Ok(SettleOutcome::Refused(answer)),
+        }
+    }
+
+    /// Returns what the agent is told of a payment that was settled before, and of which the
+    /// facilitator now says only that its nonce is used up.
+    fn paid(&self, answer: SettleAnswer) -> SettleAnswer {
+        SettleAnswer {
+            success: true,
+            error_reason: None,
+            network: self.payment_requirements.network.clone(),
+            amount: None,
+            ..answer
         }
     }
 
@@ -185,6 +209,11 @@ fn read<T: for<'de> Deserialize<'de>>(status: u16, body: &[u8]) -> Result<T, Fac
         200 => FacilitatorError::Form,
         status => FacilitatorError::Status(status),
     })
+}
+
+/// Reads a text, and `null` as an empty one: some facilitators write so what is not there.
+fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn clip(mut text: String) -> String {

@@ -2,15 +2,17 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use model::agent::PaymentId;
+use model::agent::{PaymentId, Settlement};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::terms::{Requirements, Resource};
+use super::facilitator::FacilitatorRequest;
+use super::terms::{Requirements, Resource, is_evm, is_evm_address, is_hex};
 use super::{EXACT, VERSION};
 
-/// A payment that fits what was asked. Whether it is good, its facilitator says.
+/// A payment that fits what was asked: an authorization of a transfer (EIP-3009) on a network of
+/// the kind `eip155`. Whether it is good, its facilitator says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Payment {
     /// The payment as it came, which the facilitator gets.
@@ -27,8 +29,14 @@ pub enum PaymentError {
     /// The header is too long.
     #[error("invalid_payload: PAYMENT-SIGNATURE has {0} bytes, at most {max} are read", max = Payment::MAX_BYTES)]
     Bytes(usize),
-    /// The header is no base64 of JSON of a payment.
-    #[error("invalid_payload: PAYMENT-SIGNATURE must be base64 of the JSON of a payment")]
+    /// The request to the facilitator with this payment would be too large.
+    #[error("invalid_payload: the payment makes a request of {0} bytes to its facilitator, at most {max} are sent", max = Settlement::MAX_REQUEST_BYTES)]
+    Request(usize),
+    /// The header is no base64 of JSON of a payment, or what was signed is in another form than the
+    /// one that is taken.
+    #[error(
+        "invalid_payload: PAYMENT-SIGNATURE must be base64 of the JSON of a payment whose payload is `signature` and `authorization` (EIP-3009), and nothing else"
+    )]
     Form,
     /// The payment has another version.
     #[error("invalid_x402_version: this is version {VERSION}")]
@@ -62,17 +70,41 @@ struct Payload {
     x402_version: u32,
     resource: Option<Resource>,
     accepted: Requirements,
-    payload: Map<String, Value>,
+    payload: Signed,
+}
+
+/// What moves the money. Nothing may stand beside it: a facilitator that went by the other thing
+/// would settle a payment whose identity is not this one's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    #[serde(rename = "signature")]
+    _signature: String,
+    authorization: Authorization,
+}
+
+/// An authorization of EIP-3009, of which payer, token and nonce can move money once.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Authorization {
+    from: String,
+    to: String,
+    value: String,
+    valid_after: String,
+    valid_before: String,
+    nonce: String,
 }
 
 impl Payment {
     /// The length of the longest header, in bytes.
     pub const MAX_BYTES: usize = 16_384;
 
-    /// Reads the header of a call that was asked for one of these, for this URL.
+    /// Reads the header of a call to a URL that was asked for one of these. A payment need not name
+    /// the URL; one that names another is for something else.
     ///
     /// # Errors
-    /// Whatever is not a payment by one of them: a 402 follows with the text of the error.
+    /// Whatever is not a payment by one of them, by what differs from the last of them: a 402
+    /// follows with the text of the error.
     pub fn read(header: &[u8], url: &str, asked: &[Requirements]) -> Result<Self, PaymentError> {
         if header.len() > Self::MAX_BYTES {
             return Err(PaymentError::Bytes(header.len()));
@@ -90,23 +122,30 @@ impl Payment {
         if read.resource.is_some_and(|resource| resource.url != url) {
             return Err(PaymentError::Resource);
         }
-        let mut nearest = PaymentError::Scheme;
+        // Without anything that was asked there is no scheme to pay by.
+        let mut reason = PaymentError::Scheme;
         let fits = |asked: &&Requirements| {
             let difference = difference(asked, &read.accepted);
-            difference.is_none_or(|reason| {
-                nearest = reason;
+            difference.is_none_or(|differs| {
+                reason = differs;
                 false
             })
         };
         let Some(requirements) = asked.iter().find(fits).cloned() else {
-            return Err(nearest);
+            return Err(reason);
         };
-        check_authorization(&read.payload, &requirements)?;
-        Ok(Self {
-            id: identity(&requirements, &read.payload),
+        let authorization = &read.payload.authorization;
+        authorization.check(&requirements)?;
+        let payment = Self {
+            id: authorization.identity(&requirements),
             payload,
             requirements,
-        })
+        };
+        // Numbers may become longer where they are written again.
+        match FacilitatorRequest::about(&payment).body().len() {
+            0..=Settlement::MAX_REQUEST_BYTES => Ok(payment),
+            bytes => Err(PaymentError::Request(bytes)),
+        }
     }
 
     /// Returns the identity.
@@ -149,62 +188,44 @@ fn difference(asked: &Requirements, accepted: &Requirements) -> Option<PaymentEr
         .map(|(_, reason)| reason)
 }
 
-/// Checks what the payer signed, where its form is known: an authorization of EIP-3009.
-fn check_authorization(
-    payload: &Map<String, Value>,
-    asked: &Requirements,
-) -> Result<(), PaymentError> {
-    let Some(authorization) = payload.get("authorization") else {
-        return Ok(());
-    };
-    let text = |name: &str| authorization.get(name).and_then(Value::as_str);
-    if text("value").is_none_or(|value| value != asked.amount) {
-        return Err(PaymentError::Amount);
-    }
-    // Addresses of this kind are hexadecimal, and case is a checksum.
-    if text("to").is_none_or(|to| !to.eq_ignore_ascii_case(&asked.pay_to)) {
-        return Err(PaymentError::PayTo);
-    }
-    Ok(())
-}
+impl Authorization {
+    /// The number of digits of the largest number of a contract, 2^256 - 1.
+    const MAX_DIGITS: usize = 78;
 
-/// Returns the identity of a payment: network, token, payer and nonce where they are there, since
-/// these settle once whatever stands around them; otherwise all that was sent.
-fn identity(requirements: &Requirements, payload: &Map<String, Value>) -> PaymentId {
-    let signed = ["authorization", "permit2Authorization"]
-        .into_iter()
-        .find_map(|name| payload.get(name));
-    let text = |name: &str| signed?.get(name)?.as_str().map(str::to_ascii_lowercase);
-    let rest = match (text("from"), text("nonce")) {
-        (Some(from), Some(nonce)) => vec![from, nonce],
-        _ => vec![sorted(&Value::Object(payload.clone()))],
-    };
-    let mut hash = Context::new(&SHA256);
-    let asset = requirements.asset.to_ascii_lowercase();
-    for part in [&requirements.network, &asset].into_iter().chain(&rest) {
-        hash.update(&(part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
+    /// Checks that each part has its one form, and that it pays what was asked. What could be
+    /// spelled in two ways would give one payment two identities.
+    fn check(&self, asked: &Requirements) -> Result<(), PaymentError> {
+        if !is_evm(&asked.network) {
+            return Err(PaymentError::Network);
+        }
+        let digits = [&self.value, &self.valid_after, &self.valid_before];
+        let is_number = |text: &&String| {
+            (1..=Self::MAX_DIGITS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+        };
+        let are_addresses = is_evm_address(&self.from) && is_evm_address(&self.to);
+        if !are_addresses || !is_hex(&self.nonce, 64) || !digits.iter().all(is_number) {
+            return Err(PaymentError::Form);
+        }
+        if self.value != asked.amount {
+            return Err(PaymentError::Amount);
+        }
+        // The case of an address is a checksum.
+        match self.to.eq_ignore_ascii_case(&asked.pay_to) {
+            true => Ok(()),
+            false => Err(PaymentError::PayTo),
+        }
     }
-    let digest = hash.finish();
-    PaymentId::from_bytes(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
-}
 
-/// Returns JSON with the names of each object in order, whatever order they came in.
-fn sorted(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(name, _)| *name);
-            let field = |(name, value): (&String, &Value)| {
-                format!("{}:{}", Value::String(name.clone()), sorted(value))
-            };
-            let fields: Vec<String> = fields.into_iter().map(field).collect();
-            format!("{{{}}}", fields.join(","))
+    /// Returns the identity of the payment: network, token, payer and nonce, which a token takes
+    /// once, whatever stands around them.
+    fn identity(&self, asked: &Requirements) -> PaymentId {
+        let parts = [&asked.network, &asked.asset, &self.from, &self.nonce];
+        let mut hash = Context::new(&SHA256);
+        for part in parts.map(|part| part.to_ascii_lowercase()) {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
         }
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(sorted).collect();
-            format!("[{}]", items.join(","))
-        }
-        other => other.to_string(),
+        let digest = hash.finish();
+        PaymentId::from_bytes(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 }

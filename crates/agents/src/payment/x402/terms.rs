@@ -12,9 +12,9 @@ use super::{EXACT, VERSION};
 /// How a site is paid: where, in what, and to whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
-    /// The network (CAIP-2), such as `eip155:8453`.
+    /// The network (CAIP-2), of the kind `eip155` alone, such as `eip155:8453`.
     pub network: String,
-    /// The address of the token that is paid with.
+    /// The address of the token that is paid with, which knows EIP-3009.
     pub asset: String,
     /// The currency that a whole token is worth one major unit of.
     pub currency: Currency,
@@ -31,15 +31,19 @@ pub struct Terms {
 /// The reason why a price cannot be asked by terms. Blame: who wrote the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TermsError {
-    /// The network has no CAIP-2 form.
-    #[error("`{0}` is not a network: write one such as `eip155:8453`")]
+    /// The network has no CAIP-2 form, or is of another kind than `eip155`: how payments are told
+    /// apart elsewhere is not known here.
+    #[error("`{0}` is not a network that payments are taken on: write one such as `eip155:8453`")]
     Network(String),
-    /// An address is empty, too long or has other characters than letters and digits.
-    #[error("`{field}` must be an address of 1 to 128 letters, digits, `.`, `-`, `_`, `:` or `/`")]
+    /// An address has another form.
+    #[error("`{field}` must be an address: `0x` and 40 hexadecimal digits")]
     Address {
         /// The field.
         field: &'static str,
     },
+    /// The token would move in another way than the one that is known here.
+    #[error("`extra.assetTransferMethod` must be `eip3009`: leave it out, or write that")]
+    Transfer,
     /// The token has more digits than any.
     #[error("`decimals` is {0}, at most 24 are known")]
     Decimals(u32),
@@ -123,14 +127,17 @@ impl Terms {
     /// # Errors
     /// The first field that cannot be meant.
     pub fn check(&self) -> Result<(), TermsError> {
-        if !is_network(&self.network) {
+        if !is_evm(&self.network) {
             return Err(TermsError::Network(model::quoted(&self.network, 80)));
         }
         for (field, address) in [("asset", &self.asset), ("pay_to", &self.pay_to)] {
-            let of_address = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:/".contains(&byte);
-            if !(1..=128).contains(&address.len()) || !address.bytes().all(of_address) {
+            if !is_evm_address(address) {
                 return Err(TermsError::Address { field });
             }
+        }
+        let transfer = self.extra.get("assetTransferMethod");
+        if transfer.is_some_and(|method| method != "eip3009") {
+            return Err(TermsError::Transfer);
         }
         if self.decimals > Self::MAX_DECIMALS {
             return Err(TermsError::Decimals(self.decimals));
@@ -181,14 +188,26 @@ fn atoms(nanos: i128, decimals: u32) -> Option<i128> {
     (atoms > 0).then_some(atoms)
 }
 
-/// Returns whether a text is a chain id of CAIP-2.
-fn is_network(text: &str) -> bool {
-    let fits = |part: &str, lengths: std::ops::RangeInclusive<usize>| {
-        let of_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        lengths.contains(&part.len()) && part.bytes().all(of_part)
-    };
-    text.split_once(':')
-        .is_some_and(|(space, chain)| fits(space, 3..=8) && fits(chain, 1..=32))
+/// Returns whether a text is the chain id (CAIP-2) of a network of the kind `eip155`, in its one
+/// form.
+pub(super) fn is_evm(network: &str) -> bool {
+    let chain = network.strip_prefix("eip155:");
+    chain.is_some_and(|chain| {
+        (1..=32).contains(&chain.len())
+            && chain.bytes().all(|byte| byte.is_ascii_digit())
+            && !chain.starts_with('0')
+    })
+}
+
+/// Returns whether a text is an address on such a network.
+pub(super) fn is_evm_address(text: &str) -> bool {
+    is_hex(text, 40)
+}
+
+/// Returns whether a text is `0x` and so many hexadecimal digits.
+pub(super) fn is_hex(text: &str, digits: usize) -> bool {
+    let rest = text.strip_prefix("0x").filter(|rest| rest.len() == digits);
+    rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl PaymentRequired {
@@ -254,9 +273,25 @@ mod tests {
     fn terms_that_cannot_be_meant_are_refused() {
         type Change = fn(&mut Terms);
         assert_eq!(terms(6).check(), Ok(()));
-        let changes: [(Change, &str); 6] = [
+        let changes: [(Change, &str); 10] = [
             (|terms| terms.network = "base".to_owned(), "`base`"),
             (|terms| terms.network = "eip155:".to_owned(), "`eip155:`"),
+            (
+                |terms| terms.network = "eip155:01".to_owned(),
+                "`eip155:01`",
+            ),
+            (
+                |terms| terms.network = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp".to_owned(),
+                "is not a network that payments are taken on",
+            ),
+            (|terms| terms.asset.truncate(41), "`asset`"),
+            (
+                |terms| {
+                    let method = "permit2".into();
+                    terms.extra.insert("assetTransferMethod".to_owned(), method);
+                },
+                "`extra.assetTransferMethod`",
+            ),
             (|terms| terms.asset.clear(), "`asset`"),
             (|terms| terms.pay_to = "0x\n".to_owned(), "`pay_to`"),
             (|terms| terms.decimals = 25, "`decimals` is 25"),
