@@ -24,11 +24,12 @@ pub struct KnownAgent {
     pub page: String,
     /// How it can be told from others who use its name.
     pub verifiable: Verifiable,
-    /// The directory of the keys that it signs with; `None`: it does not sign.
+    /// The directory of the keys that it signs with: an origin, or the URL of a set of keys; `None`:
+    /// it does not sign.
     pub directory: Option<DirectoryUrl>,
     /// The texts that stand in its user agent, 1 to [`KnownAgents::MAX_PATTERNS`].
     pub patterns: Vec<String>,
-    /// Who it is, in the words of paywalls.net.
+    /// Who it is, in the words of paywalls.net, and never a person.
     pub vat: Vat,
     /// How surely, in the words of paywalls.net.
     pub act: Act,
@@ -58,10 +59,12 @@ word_enum!(
 
 word_enum!(
     /// The kind of a visitor, in the words of paywalls.net (verified agent type).
+    #[derive(Default)]
     Vat {
         /// A person.
         Human => "HUMAN",
-        /// An AI agent.
+        /// An AI agent, which one of a file is unless it says otherwise.
+        #[default]
         AiAgent => "AI_AGENT",
         /// A fetcher of previews for what people share.
         Sharing => "SHARING",
@@ -81,6 +84,18 @@ word_enum!(
         Low => "ACT-3",
     }
 );
+
+impl Act {
+    /// Returns the certainty of an agent that can be told in this way from others who use its name,
+    /// unless its file says otherwise.
+    #[must_use]
+    pub const fn by_default(verifiable: Verifiable) -> Self {
+        match verifiable {
+            Verifiable::Signature | Verifiable::Addresses | Verifiable::Names => Self::High,
+            Verifiable::None => Self::Medium,
+        }
+    }
+}
 
 impl KnownAgents {
     /// The size of the largest file, in bytes.

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Act, KnownAgent, KnownAgents, Vat, Verifiable};
-use crate::directory_url::DirectoryUrl;
+use crate::directory_url::{DirectoryUrl, DirectoryUrlError};
 use crate::recognize::stands_in;
 
 /// The reason why a file of known agents is not taken. Shown as `FILE:LINE: message`. Blame: who
@@ -162,6 +162,11 @@ impl<'t> Entry<'t> {
             );
             return Err(problem(key.span(), message));
         }
+        let verifiable = self.word(
+            "verify",
+            Verifiable::parse,
+            &Verifiable::ALL.map(Verifiable::as_str),
+        )?;
         let agent = KnownAgent {
             operator: self.parsed("operator")?,
             agent: self.parsed("agent")?,
@@ -171,15 +176,11 @@ impl<'t> Entry<'t> {
                 &Purpose::ALL.map(Purpose::as_str),
             )?,
             page: self.page()?,
-            verifiable: self.word(
-                "verify",
-                Verifiable::parse,
-                &Verifiable::ALL.map(Verifiable::as_str),
-            )?,
+            verifiable,
             directory: self.directory()?,
             patterns: self.patterns(taken)?,
-            vat: self.word("vat", Vat::parse, &Vat::ALL.map(Vat::as_str))?,
-            act: self.word("act", Act::parse, &Act::ALL.map(Act::as_str))?,
+            vat: self.vat()?,
+            act: self.act(verifiable)?,
         };
         if (agent.verifiable == Verifiable::Signature) != agent.directory.is_some() {
             let message =
@@ -247,6 +248,24 @@ impl<'t> Entry<'t> {
         parse(text).ok_or_else(wrong)
     }
 
+    /// Returns who it is. A person is none of the kinds: who is let through as one is no agent.
+    fn vat(&self) -> Result<Vat, Problem> {
+        if self.table.get("vat").is_none() {
+            return Ok(Vat::default());
+        }
+        let of_agents = |text: &str| Vat::parse(text).filter(|vat| *vat != Vat::Human);
+        let words = Vat::ALL.into_iter().filter(|vat| *vat != Vat::Human);
+        let words: Vec<&str> = words.map(Vat::as_str).collect();
+        self.word("vat", of_agents, &words)
+    }
+
+    fn act(&self, verifiable: Verifiable) -> Result<Act, Problem> {
+        match self.table.get("act") {
+            Some(_) => self.word("act", Act::parse, &Act::ALL.map(Act::as_str)),
+            None => Ok(Act::by_default(verifiable)),
+        }
+    }
+
     fn page(&self) -> Result<String, Problem> {
         let (text, at) = self.text("page")?;
         let is_page = text.len() <= MAX_PAGE_BYTES
@@ -264,7 +283,12 @@ impl<'t> Entry<'t> {
         }
         let (text, at) = self.text("directory")?;
         let wrong = |error| problem(at, format!("`directory`: {error}"));
-        DirectoryUrl::of_origin(text).map(Some).map_err(wrong)
+        // A path is that of a set of keys at a URL of its own.
+        let read = match DirectoryUrl::of_origin(text) {
+            Err(DirectoryUrlError::NotOrigin) => DirectoryUrl::of_key_set(text),
+            read => read,
+        };
+        read.map(Some).map_err(wrong)
     }
 
     fn patterns(&self, taken: &mut HashSet<String>) -> Result<Vec<String>, Problem> {

@@ -1,6 +1,6 @@
 //! The file of known agents: what ships, and what a file of the same form may not hold.
 
-use agents::{DirectoryUrl, KnownAgents, Verifiable};
+use agents::{Act, DirectoryUrl, KnownAgents, Vat, Verifiable};
 
 const ONE: &str = r#"[[agent]]
 operator = "OpenAI"
@@ -133,6 +133,11 @@ fn a_wrong_field_is_named_with_file_and_line_and_what_would_work() {
             "agents.toml:8: `vat` cannot be `ai`",
         ),
         (
+            r#""AI_AGENT""#,
+            r#""HUMAN""#,
+            "agents.toml:8: `vat` cannot be `HUMAN`: write one of AI_AGENT, SHARING, OTHER",
+        ),
+        (
             r#""ACT-1""#,
             r#""ACT-9""#,
             "agents.toml:9: `act` cannot be `ACT-9`: write one of ACT-1, ACT-2, ACT-3",
@@ -166,6 +171,20 @@ fn a_wrong_field_is_named_with_file_and_line_and_what_would_work() {
     }
     let none = KnownAgents::read("agents.toml", "").expect_err("empty");
     assert!(none.to_string().contains("there is no agent"), "{none}");
+}
+
+#[test]
+fn an_agent_is_one_of_ai_and_as_sure_as_it_can_be_verified_unless_it_says_otherwise() {
+    let read = |text: &str| {
+        let known = KnownAgents::read("agents.toml", text).expect("valid");
+        (known.all()[0].vat, known.all()[0].act)
+    };
+    let without = ONE.replace("vat = \"AI_AGENT\"\nact = \"ACT-1\"\n", "");
+    assert_eq!(read(&without), (Vat::AiAgent, Act::High));
+    let unsure = without.replace("\"addresses\"", "\"none\"");
+    assert_eq!(read(&unsure), (Vat::AiAgent, Act::Medium));
+    let other = ONE.replace("AI_AGENT", "SHARING").replace("ACT-1", "ACT-3");
+    assert_eq!(read(&other), (Vat::Sharing, Act::Low));
 }
 
 #[test]
