@@ -8,6 +8,7 @@
 pub mod current;
 pub mod directory;
 pub mod directory_url;
+mod identify;
 pub mod known;
 pub mod payment;
 pub mod recognize;
@@ -16,6 +17,7 @@ pub mod web_bot_auth;
 pub use current::CurrentRecognizer;
 pub use directory::Directories;
 pub use directory_url::{DirectoryKind, DirectoryUrl, DirectoryUrlError};
+pub use identify::identify;
 pub use known::{Act, KnownAgent, KnownAgents, KnownAgentsError, Vat, Verifiable};
 pub use recognize::Recognizer;
 pub use web_bot_auth::{Judgement, Verified, Verifier};
