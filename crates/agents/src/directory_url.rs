@@ -60,7 +60,7 @@ impl DirectoryUrl {
             return Err(DirectoryUrlError::NotOrigin);
         }
         url.set_path(Self::WELL_KNOWN);
-        Ok(Self::new(url.as_str(), DirectoryKind::WellKnown))
+        Self::new(url.as_str(), DirectoryKind::WellKnown)
     }
 
     /// Returns the directory that is a set of keys at this URL. A query is refused: with one, an
@@ -70,7 +70,7 @@ impl DirectoryUrl {
     /// Anything that is no https URL without a query.
     pub fn of_key_set(text: &str) -> Result<Self, DirectoryUrlError> {
         let url = plain(text)?;
-        Ok(Self::new(url.as_str(), DirectoryKind::KeySet))
+        Self::new(url.as_str(), DirectoryKind::KeySet)
     }
 
     /// Returns the URL.
@@ -85,10 +85,25 @@ impl DirectoryUrl {
         self.kind
     }
 
-    fn new(url: &str, kind: DirectoryKind) -> Self {
-        Self {
-            url: url.into(),
-            kind,
+    /// Returns the host, without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let behind = self.url.strip_prefix("https://").unwrap_or(&self.url);
+        let authority = behind.split_once('/').map_or(behind, |(host, _)| host);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        }
+    }
+
+    /// Bounds the normal form: it may be several times as long as what was written.
+    fn new(url: &str, kind: DirectoryKind) -> Result<Self, DirectoryUrlError> {
+        match url.len() {
+            0..=Self::MAX_BYTES => Ok(Self {
+                url: url.into(),
+                kind,
+            }),
+            bytes => Err(DirectoryUrlError::Long(bytes)),
         }
     }
 }
@@ -170,5 +185,27 @@ mod tests {
         assert_eq!(set.as_str(), "https://agent.example/jwks.json");
         let query = DirectoryUrl::of_key_set("https://agent.example/jwks.json?v=1");
         assert_eq!(query, Err(DirectoryUrlError::NotPlain));
+    }
+
+    #[test]
+    fn the_bound_is_that_of_the_normal_form() {
+        // Each of these is three characters in the normal form.
+        let grows = format!("https://agent.example/{}", "\"".repeat(400));
+        let refused = DirectoryUrl::of_key_set(&grows);
+        assert_eq!(refused, Err(DirectoryUrlError::Long(22 + 3 * 400)));
+        let path = "a".repeat(DirectoryUrl::MAX_BYTES - 22);
+        assert!(DirectoryUrl::of_key_set(&format!("https://agent.example/{path}")).is_ok());
+    }
+
+    #[test]
+    fn a_host_has_no_port() {
+        for (text, host) in [
+            ("https://agent.example", "agent.example"),
+            ("https://Agent.example:8443", "agent.example"),
+            ("https://[2001:db8::1]", "[2001:db8::1]"),
+            ("https://[2001:db8::1]:8443", "[2001:db8::1]"),
+        ] {
+            assert_eq!(DirectoryUrl::of_origin(text).expect(text).host(), host);
+        }
     }
 }

@@ -16,7 +16,9 @@ pub struct Request<'r> {
     pub method: &'r str,
     /// The scheme by which the caller came, `https` or `http`.
     pub scheme: &'r str,
-    /// The authority: `:authority`, or the field `Host`.
+    /// The authority: `:authority`, or the field `Host`. It must be one of the site's own names, see
+    /// [`Request::is_for`]: a caller may write there what it likes, and a signature that an agent
+    /// made for another site would hold here.
     pub authority: &'r str,
     /// The path as it was sent, which begins with a slash.
     pub path: &'r str,
@@ -34,6 +36,24 @@ const OF_QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_');
 
 impl<'r> Request<'r> {
+    /// Returns the host that the request is sent to: the authority without its port.
+    #[must_use]
+    pub fn host(&self) -> &'r str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => self.authority,
+        }
+    }
+
+    /// Returns whether the request is sent to one of these names of hosts; case does not count, nor
+    /// does the port. A signature on a request to any other is nobody's: it was made for another
+    /// site, and is not judged.
+    #[must_use]
+    pub fn is_for<'n>(&self, own: impl IntoIterator<Item = &'n str>) -> bool {
+        let host = self.host();
+        own.into_iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
     fn lines(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
         let of_name = move |(own, _): &&(&str, &[u8])| own.eq_ignore_ascii_case(name);
         self.fields.iter().filter(of_name).map(|(_, value)| *value)

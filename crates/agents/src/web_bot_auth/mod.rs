@@ -8,9 +8,11 @@
 //!   signature covers its member by `"signature-agent";key="LABEL"` or covers the whole field. Its
 //!   member is the one of its own label; if there is none, the only one that it covers, as in the
 //!   draft's own vectors. Of several it is ambiguous, and no member is picked.
-//! - Of its types `directory` and `jwks_uri` are known.
+//! - Of its types `directory` and `jwks_uri` are known; the second is taken of known agents alone
+//!   ([`Directories`](crate::Directories)).
 //! - `created` may be up to [`Rules::SKEW_SECONDS`] ahead, and `expires` as much ago.
 //! - A signature is good once, also one without a nonce.
+//! - An algorithm that is not known here leaves a signature unverified, since it may hold.
 //! - A signature with `@authority` alone is good for every method, path and body: what it covers
 //!   stands in [`Verified::covered`].
 
@@ -34,6 +36,7 @@ pub use reuse::Reuse;
 use crate::directory_url::DirectoryUrl;
 use parse::Signature;
 use reason::Refused;
+use reuse::Claim;
 
 /// The value of `Accept-Signature` (RFC 9421, section 5.1) that asks for a signature that would be
 /// taken.
@@ -49,6 +52,9 @@ pub enum Keys {
     Unknown,
     /// The directory could not be fetched, and was not before.
     Failed,
+    /// The directory is not fetched: it is of a kind that is taken of known agents alone, or its
+    /// host has too many.
+    Refused,
 }
 
 /// A source of the keys of directories. It answers out of memory.
@@ -125,14 +131,21 @@ impl Verifier {
     /// Makes a verifier with these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self {
-            rules,
-            reuse: Reuse::default(),
-        }
+        Self::with_memory(rules, Reuse::default())
+    }
+
+    /// Makes a verifier with these rules that remembers what was used in this memory.
+    #[must_use]
+    pub const fn with_memory(rules: Rules, reuse: Reuse) -> Self {
+        Self { rules, reuse }
     }
 
     /// Judges the signatures of a request, each by itself: if one holds, it is verified; otherwise,
-    /// if one does not hold, it is invalid. A signature that holds is used up by this.
+    /// if one does not hold, it is invalid. A signature that holds is used up by this. Of a field
+    /// that does not parse as a whole, none holds.
+    ///
+    /// What is verified was signed for [`Request::authority`]: whoever asks lets only names of their
+    /// own through ([`Request::is_for`]).
     ///
     /// Without the field `Signature-Input` it costs a pass over the names of the fields; with a
     /// signature some 50 to 100 µs.
@@ -143,7 +156,11 @@ impl Verifier {
         };
         let mut judgement = Judgement::Unsigned;
         for signature in &signatures {
-            let this = match self.judge_one(signature, request, keys, now) {
+            let judged = match signature {
+                Ok(signature) => self.judge_one(signature, request, keys, now),
+                Err(reason) => Err(Refused::Invalid(*reason)),
+            };
+            let this = match judged {
                 Ok(verified) => return Judgement::Verified(verified),
                 Err(Refused::Invalid(reason)) => Judgement::Invalid(reason),
                 Err(Refused::Unverified(reason)) => Judgement::Unverified(reason),
@@ -175,6 +192,7 @@ impl Verifier {
             Keys::Known(keys) => keys,
             Keys::Unknown => return Err(UnverifiedReason::DirectoryUnknown.into()),
             Keys::Failed => return Err(UnverifiedReason::DirectoryFailed.into()),
+            Keys::Refused => return Err(UnverifiedReason::DirectoryRefused.into()),
         };
         let public = keys.find(&key).ok_or(UnverifiedReason::KeyUnknown)?;
         if !public.is_valid_at(now.seconds()) {
@@ -182,9 +200,11 @@ impl Verifier {
         }
         public.verify(terms.algorithm, base.as_bytes(), &signature.bytes)?;
         let ends = terms.expires + Rules::SKEW_SECONDS;
-        let marks = reuse::marks(&key, &signature.bytes, terms.nonce);
-        if !self.reuse.claim(&directory, &marks, ends, now.seconds()) {
-            return Err(InvalidReason::Reused.into());
+        let mark = reuse::mark(&key, &signature.bytes, terms.nonce);
+        match self.reuse.claim(&directory, mark, ends, now.seconds()) {
+            Claim::Taken => (),
+            Claim::Reused => return Err(InvalidReason::Reused.into()),
+            Claim::NoRoom => return Err(UnverifiedReason::NoRoom.into()),
         }
         Ok(Verified {
             directory,

@@ -5,7 +5,7 @@ use sfv::{BareItem, Dictionary, InnerList, ListEntry, Parser, SerializeValue};
 use super::Rules;
 use super::base::Request;
 use super::keys::{Algorithm, Thumbprint};
-use super::reason::{InvalidReason, Refused};
+use super::reason::{InvalidReason, Refused, UnverifiedReason};
 
 /// A signature of Web Bot Auth as it came.
 pub(super) struct Signature {
@@ -34,9 +34,14 @@ const MAX_LABELS: usize = 8;
 /// The number of things that a signature covers.
 const MAX_COMPONENTS: usize = 32;
 
-/// Returns the signatures of Web Bot Auth; none if there are only others, or fields of the same name
-/// that mean something else.
-pub(super) fn signatures(request: &Request<'_>) -> Result<Vec<Signature>, InvalidReason> {
+/// Returns the signatures of Web Bot Auth, each or what is wrong with it; none if there are only
+/// others, or fields of the same name that mean something else.
+///
+/// # Errors
+/// A field as a whole does not parse, so that no signature can be told from another.
+pub(super) fn signatures(
+    request: &Request<'_>,
+) -> Result<Vec<Result<Signature, InvalidReason>>, InvalidReason> {
     if !request.has(INPUT) {
         return Ok(Vec::new());
     }
@@ -68,7 +73,7 @@ pub(super) fn signatures(request: &Request<'_>) -> Result<Vec<Signature>, Invali
             input,
         })
     };
-    ours.into_iter().map(with_bytes).collect()
+    Ok(ours.into_iter().map(with_bytes).collect())
 }
 
 fn is_ours(input: &InnerList) -> bool {
@@ -100,7 +105,7 @@ impl Signature {
             Some(value) => value.as_str().map(Some).ok_or(missing),
         };
         let algorithm = text("alg")?
-            .map(|name| Algorithm::parse(name).ok_or(InvalidReason::Algorithm))
+            .map(|name| Algorithm::parse(name).ok_or(UnverifiedReason::Algorithm))
             .transpose()?;
         Ok(Terms {
             created: time("created")?,

@@ -7,9 +7,10 @@ word_enum!(
     InvalidReason {
         /// A field of the signature does not parse, or exceeds a bound.
         Malformed => "malformed",
-        /// `created`, `expires`, `keyid` or `tag` is missing or of a wrong type.
+        /// `created`, `expires` or `keyid` is missing, a parameter is of a wrong type, or the id of
+        /// its key is no thumbprint.
         ParameterMissing => "parameter_missing",
-        /// The algorithm is unknown, or another than that of the key.
+        /// The algorithm that it names is another than that of its key.
         Algorithm => "algorithm",
         /// It lives longer than a day, or ends before it begins.
         Lifetime => "lifetime",
@@ -49,12 +50,20 @@ word_enum!(
         AgentType => "agent_type",
         /// It covers something in a way that is not known here.
         Component => "component",
+        /// The algorithm that it names is not known here.
+        Algorithm => "algorithm",
         /// The directory was not fetched yet. Blame: nobody; the next call may find it.
         DirectoryUnknown => "directory_unknown",
         /// The directory cannot be fetched. Blame: the agent, or the network.
         DirectoryFailed => "directory_failed",
+        /// The directory is of a kind that is taken of known agents alone, or one too many of its
+        /// host. Blame: the agent.
+        DirectoryRefused => "directory_refused",
         /// The directory does not have the key. Blame: the agent.
         KeyUnknown => "key_unknown",
+        /// It holds, and so many were used lately that nobody could tell its reuse. Blame: nobody,
+        /// or whoever signs so much.
+        NoRoom => "no_room",
     }
 );
 

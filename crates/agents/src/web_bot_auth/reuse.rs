@@ -8,23 +8,36 @@ use ring::digest::{Context, SHA256};
 use super::keys::Thumbprint;
 use crate::directory_url::DirectoryUrl;
 
-/// A memory of the signatures and nonces that were used, each until the signature ends. It is
-/// of one process: gates of a fleet do not share it.
+/// A memory of the signatures that were used, each until some time after its end. It is of one
+/// process: gates of a fleet do not share it.
 ///
-/// It holds at most [`Reuse::MAX_MARKS`], two for a signature with a nonce. When it is full, the
-/// directory that has most of them loses the one that ends next: who signs more than it holds
-/// weakens the memory of themselves, and of nobody else. Of more than [`Reuse::MAX_DIRECTORIES`] the
-/// one goes that was heard of the longest time ago.
+/// It holds at most [`Reuse::MAX_MARKS`], one for each signature, of at most
+/// [`Reuse::MAX_DIRECTORIES`]; a directory has at most a quarter. What is remembered is never given
+/// up for something new, since somebody else could use it a second time then: where there is no room
+/// the newcomer is refused.
 #[derive(Debug)]
 pub struct Reuse {
     max: usize,
     seen: Mutex<Seen>,
 }
 
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It was not there, and now is.
+    Taken,
+    /// It was there.
+    Reused,
+    /// Nobody remembers it, and there is no room to.
+    NoRoom,
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     total: usize,
     of: HashMap<DirectoryUrl, Marks>,
+    /// The time in seconds at which what has ended was last forgotten everywhere.
+    swept: i64,
 }
 
 /// The marks of a directory, with the time in seconds at which each ends.
@@ -32,28 +45,28 @@ struct Seen {
 struct Marks {
     ends: HashMap<Mark, i64>,
     by_end: BTreeSet<(i64, Mark)>,
-    /// The time in seconds of the last claim.
-    claimed: i64,
 }
 
-/// What is remembered of a signature or nonce: 16 bytes of a hash.
+/// What is remembered of a signature: 16 bytes of a hash.
 pub(super) type Mark = u128;
 
-/// Returns the marks of a signature.
-pub(super) fn marks(key: &Thumbprint, signature: &[u8], nonce: Option<&str>) -> Vec<Mark> {
-    let mark = |kind: &[u8], bytes: &[u8]| {
-        let mut hash = Context::new(&SHA256);
-        hash.update(kind);
-        hash.update(key.as_bytes());
-        hash.update(bytes);
-        let digest = hash.finish();
-        let half = digest.as_ref()[..16].try_into();
-        u128::from_le_bytes(half.expect("SHA-256 has 32 bytes"))
+/// The time for which a signature is remembered after it is accepted no more, in seconds, so that a
+/// clock that is set back does not make it good again.
+const KEPT_LONGER_SECONDS: i64 = 60;
+
+/// Returns the mark of a signature: its nonce, which the signature covers, or without one itself.
+pub(super) fn mark(key: &Thumbprint, signature: &[u8], nonce: Option<&str>) -> Mark {
+    let (kind, bytes) = match nonce {
+        Some(nonce) => (b"n", nonce.as_bytes()),
+        None => (b"s", signature),
     };
-    let nonce = nonce.map(|nonce| mark(b"n", nonce.as_bytes()));
-    std::iter::once(mark(b"s", signature))
-        .chain(nonce)
-        .collect()
+    let mut hash = Context::new(&SHA256);
+    hash.update(kind);
+    hash.update(key.as_bytes());
+    hash.update(bytes);
+    let digest = hash.finish();
+    let half = digest.as_ref()[..16].try_into();
+    u128::from_le_bytes(half.expect("SHA-256 has 32 bytes"))
 }
 
 impl Default for Reuse {
@@ -63,12 +76,12 @@ impl Default for Reuse {
 }
 
 impl Reuse {
-    /// The largest number of signatures and nonces that are remembered, some 40 MB.
+    /// The largest number of signatures that are remembered, some 40 MB.
     pub const MAX_MARKS: usize = 262_144;
     /// The largest number of directories of which something is remembered.
     pub const MAX_DIRECTORIES: usize = 1_000;
 
-    /// Makes a memory for so many signatures and nonces.
+    /// Makes a memory for so many signatures.
     #[must_use]
     pub fn with_room_for(max: usize) -> Self {
         Self {
@@ -77,57 +90,76 @@ impl Reuse {
         }
     }
 
-    /// Remembers marks until a time in seconds. Returns whether none of them was there.
+    /// Remembers the mark of a signature that is accepted until a time in seconds, if it is not
+    /// there.
     pub(super) fn claim(
         &self,
         directory: &DirectoryUrl,
-        marks: &[Mark],
-        ends: i64,
+        mark: Mark,
+        accepted_until: i64,
         now: i64,
-    ) -> bool {
+    ) -> Claim {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = &mut *seen;
-        if seen.of.len() >= Self::MAX_DIRECTORIES && !seen.of.contains_key(directory) {
-            seen.drop_oldest();
-        }
-        let own = seen.of.entry(directory.clone()).or_default();
-        own.claimed = now;
-        seen.total -= own.forget_ended(now);
-        if marks.iter().any(|mark| own.ends.contains_key(mark)) {
-            return false;
-        }
-        for mark in marks {
-            own.ends.insert(*mark, ends);
-            own.by_end.insert((ends, *mark));
-        }
-        seen.total += marks.len();
-        if seen.total > self.max {
-            seen.make_room(self.max, now);
-        }
-        true
+        seen.claim(
+            directory,
+            mark,
+            accepted_until + KEPT_LONGER_SECONDS,
+            now,
+            self.max,
+        )
     }
 }
 
 impl Seen {
-    /// Forgets all of the directory that was heard of the longest time ago.
-    fn drop_oldest(&mut self) {
-        let oldest = self.of.iter().min_by_key(|(_, marks)| marks.claimed);
-        if let Some(url) = oldest.map(|(url, _)| url.clone()) {
-            let marks = self.of.remove(&url);
-            self.total -= marks.map_or(0, |marks| marks.ends.len());
+    fn claim(
+        &mut self,
+        directory: &DirectoryUrl,
+        mark: Mark,
+        ends: i64,
+        now: i64,
+        max: usize,
+    ) -> Claim {
+        let is_there = |seen: &Self| {
+            let own = seen.of.get(directory);
+            own.is_some_and(|own| own.ends.contains_key(&mark))
+        };
+        if let Some(own) = self.of.get_mut(directory) {
+            self.total -= own.forget_ended(now);
         }
+        if is_there(self) {
+            return Claim::Reused;
+        }
+        if !self.has_room(directory, max) {
+            self.sweep(now);
+            if !self.has_room(directory, max) {
+                return Claim::NoRoom;
+            }
+        }
+        let own = self.of.entry(directory.clone()).or_default();
+        own.ends.insert(mark, ends);
+        own.by_end.insert((ends, mark));
+        self.total += 1;
+        Claim::Taken
     }
 
-    fn make_room(&mut self, max: usize, now: i64) {
+    fn has_room(&self, directory: &DirectoryUrl, max: usize) -> bool {
+        let fits = match self.of.get(directory) {
+            Some(own) => own.ends.len() < max.div_ceil(4),
+            None => self.of.len() < Reuse::MAX_DIRECTORIES,
+        };
+        fits && self.total < max
+    }
+
+    /// Forgets what has ended of all directories, at most once a second: a pass over them.
+    fn sweep(&mut self, now: i64) {
+        if now == self.swept {
+            return;
+        }
+        self.swept = now;
         for marks in self.of.values_mut() {
             self.total -= marks.forget_ended(now);
         }
         self.of.retain(|_, marks| !marks.ends.is_empty());
-        while self.total > max {
-            let largest = self.of.values_mut().max_by_key(|marks| marks.ends.len());
-            let Some(largest) = largest else { return };
-            self.total -= usize::from(largest.forget_first());
-        }
     }
 }
 
@@ -155,33 +187,75 @@ mod tests {
         DirectoryUrl::of_origin(&format!("https://{name}.example")).expect("an origin")
     }
 
-    #[test]
-    fn a_mark_is_taken_once_until_it_ends() {
-        let reuse = Reuse::default();
-        let (one, other) = (directory("one"), directory("other"));
-        assert!(reuse.claim(&one, &[1, 2], 100, 50));
-        assert!(!reuse.claim(&one, &[3, 2], 100, 100));
-        assert!(reuse.claim(&one, &[3], 100, 100));
-        assert!(reuse.claim(&other, &[1], 100, 50));
-        assert!(reuse.claim(&one, &[1], 200, 101));
+    fn is_counted(reuse: &Reuse) -> bool {
+        let seen = reuse.seen.lock().expect("no panic");
+        let counts = seen
+            .of
+            .values()
+            .map(|own| (own.ends.len(), own.by_end.len()));
+        let (ends, by_end) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        seen.total == ends && ends == by_end
     }
 
     #[test]
-    fn who_fills_the_memory_forgets_its_own_marks_alone() {
-        let reuse = Reuse::with_room_for(10);
+    fn a_mark_is_taken_once_until_a_minute_after_its_end() {
+        let reuse = Reuse::default();
+        let (one, other) = (directory("one"), directory("other"));
+        assert_eq!(reuse.claim(&one, 1, 100, 50), Claim::Taken);
+        assert_eq!(reuse.claim(&one, 1, 100, 100), Claim::Reused);
+        assert_eq!(reuse.claim(&one, 1, 100, 160), Claim::Reused);
+        assert_eq!(reuse.claim(&one, 3, 100, 100), Claim::Taken);
+        assert_eq!(reuse.claim(&other, 1, 100, 50), Claim::Taken);
+        assert_eq!(reuse.claim(&one, 1, 200, 161), Claim::Taken);
+        assert!(is_counted(&reuse));
+    }
+
+    #[test]
+    fn whoever_fills_the_memory_takes_nothing_from_others_and_a_quarter_of_the_room() {
+        let reuse = Reuse::with_room_for(12);
         let (small, large) = (directory("small"), directory("large"));
-        assert!(reuse.claim(&small, &[1], 1_000, 0));
-        for mark in 0..100 {
-            assert!(reuse.claim(&large, &[mark], 500 + mark as i64, 0));
+        assert_eq!(reuse.claim(&small, 1, 1_000, 0), Claim::Taken);
+        for mark in 0..3 {
+            assert_eq!(reuse.claim(&large, mark, 500, 0), Claim::Taken);
         }
-        assert!(!reuse.claim(&small, &[1], 1_000, 0));
-        assert!(!reuse.claim(&large, &[99], 600, 0));
-        assert!(reuse.claim(&large, &[0], 500, 0));
-        let seen = reuse.seen.lock().expect("no panic");
-        assert_eq!(seen.total, 10);
+        assert_eq!(reuse.claim(&large, 3, 500, 0), Claim::NoRoom);
+        // As many directories as it takes: there is one wildcard behind them.
+        for name in 0..20 {
+            let claim = reuse.claim(&directory(&format!("d{name}")), 1, 500, 0);
+            assert_eq!(
+                claim,
+                if name < 8 {
+                    Claim::Taken
+                } else {
+                    Claim::NoRoom
+                }
+            );
+        }
+        assert_eq!(reuse.claim(&small, 1, 1_000, 1), Claim::Reused);
+        assert_eq!(reuse.claim(&large, 0, 500, 1), Claim::Reused);
+        assert_eq!(reuse.claim(&small, 2, 1_000, 1), Claim::NoRoom);
+        // Once theirs have ended there is room again.
+        assert_eq!(reuse.claim(&small, 2, 1_000, 561), Claim::Taken);
+        assert_eq!(reuse.claim(&small, 1, 1_000, 561), Claim::Reused);
+        assert!(is_counted(&reuse));
+    }
+
+    #[test]
+    fn directories_are_remembered_up_to_a_bound_and_none_for_another() {
+        let reuse = Reuse::default();
+        let nth = |n: usize| directory(&format!("d{n}"));
+        for n in 0..Reuse::MAX_DIRECTORIES {
+            assert_eq!(reuse.claim(&nth(n), 1, 100, 0), Claim::Taken);
+        }
         assert_eq!(
-            seen.of.values().map(|own| own.ends.len()).sum::<usize>(),
-            10
+            reuse.claim(&nth(Reuse::MAX_DIRECTORIES), 1, 100, 1),
+            Claim::NoRoom
+        );
+        assert_eq!(reuse.claim(&nth(0), 1, 100, 1), Claim::Reused);
+        assert_eq!(reuse.claim(&nth(0), 2, 100, 1), Claim::Taken);
+        assert_eq!(
+            reuse.claim(&nth(Reuse::MAX_DIRECTORIES), 1, 300, 161),
+            Claim::Taken
         );
     }
 }

@@ -42,6 +42,7 @@ fn looked(directories: &Directories, name: &str, key: u8, now: i64) -> &'static 
         Keys::Known(_) => "lacking",
         Keys::Unknown => "unknown",
         Keys::Failed => "failed",
+        Keys::Refused => "refused",
     }
 }
 

@@ -80,6 +80,7 @@ pub(crate) enum Directory {
     Known(Arc<KeySet>),
     Unknown,
     Failed,
+    Refused,
 }
 
 impl Directory {
@@ -96,6 +97,7 @@ impl KeySource for Directory {
             Self::Known(keys) => Keys::Known(Arc::clone(keys)),
             Self::Unknown => Keys::Unknown,
             Self::Failed => Keys::Failed,
+            Self::Refused => Keys::Refused,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Signatures of agents: vectors of others, and every way in which one of ours may fail.
 
-use agents::web_bot_auth::{InvalidReason, Judgement, Rules, UnverifiedReason, Verifier};
+use agents::web_bot_auth::{
+    InvalidReason, Judgement, Request, Reuse, Rules, UnverifiedReason, Verifier,
+};
 
 use crate::support::{DIRECTORY, Directory, NOW, Signer, Vector, Vectors, at};
 
@@ -105,7 +107,7 @@ fn a_signature_of_ours_holds_in_every_form_that_is_taken() {
 #[test]
 fn every_flaw_has_its_reason() {
     use InvalidReason::*;
-    let flaws: [(Change, InvalidReason); 30] = [
+    let flaws: [(Change, InvalidReason); 29] = [
         (
             |signer| signer.input = Some("sig1=(;tag=web-bot-auth".to_owned()),
             Malformed,
@@ -130,10 +132,6 @@ fn every_flaw_has_its_reason() {
             ParameterMissing,
         ),
         (|signer| signer.replace_key("short"), ParameterMissing),
-        (
-            |signer| signer.params.push_str(";alg=\"hmac-sha256\""),
-            Algorithm,
-        ),
         (
             |signer| signer.params.push_str(";alg=\"rsa-pss-sha512\""),
             Algorithm,
@@ -212,7 +210,11 @@ fn every_flaw_has_its_reason() {
 #[test]
 fn what_cannot_be_judged_is_unverified() {
     use UnverifiedReason::*;
-    let cases: [(Change, UnverifiedReason); 5] = [
+    let cases: [(Change, UnverifiedReason); 6] = [
+        (
+            |signer| signer.params.push_str(";alg=\"ecdsa-p256-sha256\""),
+            Algorithm,
+        ),
         (
             |signer| {
                 signer.agent.clear();
@@ -248,6 +250,13 @@ fn what_cannot_be_judged_is_unverified() {
     let failed = signer
         .with_request(|request| Verifier::default().judge(request, &Directory::Failed, at(NOW)));
     assert_eq!(failed, Judgement::Unverified(DirectoryFailed));
+    let refused = signer
+        .with_request(|request| Verifier::default().judge(request, &Directory::Refused, at(NOW)));
+    assert_eq!(refused, Judgement::Unverified(DirectoryRefused));
+    let full = Verifier::with_memory(Rules::default(), Reuse::with_room_for(0));
+    let directory = Directory::of(&signer.key_set());
+    let untold = signer.with_request(|request| full.judge(request, &directory, at(NOW)));
+    assert_eq!(untold, Judgement::Unverified(NoRoom));
 }
 
 #[test]
@@ -300,4 +309,59 @@ fn of_two_signatures_one_that_holds_is_enough() {
     let judgement =
         two.with_request(|request| Verifier::default().judge(request, &directory, at(NOW)));
     assert!(matches!(judgement, Judgement::Verified(_)), "{judgement:?}");
+}
+
+#[test]
+fn a_malformed_signature_does_not_spoil_one_that_holds_beside_it() {
+    let signer = Signer::new();
+    let directory = Directory::of(&signer.key_set());
+    let mut two = signer;
+    // The other has no bytes of its own.
+    two.input = Some(format!(
+        "other=(\"@authority\");tag=\"web-bot-auth\", {}",
+        two.input()
+    ));
+    let judge = |signer: &Signer| {
+        signer.with_request(|request| Verifier::default().judge(request, &directory, at(NOW)))
+    };
+    let judgement = judge(&two);
+    assert!(matches!(judgement, Judgement::Verified(_)), "{judgement:?}");
+    two.signature = Some("sig1=:AAAA:".to_owned());
+    let malformed = Judgement::Invalid(InvalidReason::Malformed);
+    assert_eq!(judge(&two), malformed);
+}
+
+#[test]
+fn a_request_is_for_a_site_by_its_names_alone() {
+    let is_for = |authority: &str, own: &[&str]| {
+        let request = Request {
+            method: "GET",
+            scheme: "https",
+            authority,
+            path: "/",
+            query: None,
+            fields: &[],
+        };
+        request.is_for(own.iter().copied())
+    };
+    let own = ["api.example.com", "[2001:db8::1]"];
+    for authority in [
+        "api.example.com",
+        "API.example.com:8443",
+        "[2001:db8::1]",
+        "[2001:db8::1]:443",
+    ] {
+        assert!(is_for(authority, &own), "{authority}");
+        assert!(!is_for(authority, &[]), "{authority}");
+    }
+    for other in [
+        "",
+        "other.example.com",
+        "api.example.com.",
+        "api.example.com.evil.example",
+        "api.example.com:x",
+        "example.com",
+    ] {
+        assert!(!is_for(other, &own), "{other}");
+    }
 }
