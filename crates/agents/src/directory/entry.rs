@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 
+use super::backoff::Backoff;
 use super::fetch::{FetchFailure, Fetched};
 use crate::web_bot_auth::{KeySet, Keys, Thumbprint};
 
@@ -15,10 +16,7 @@ pub(super) struct Entry {
     /// The number of the last look-up.
     pub(super) looked: u64,
     came: Option<Came>,
-    /// The failures since it last came.
-    failures: u32,
-    /// The time before which it is not fetched again after a failure.
-    retry_at: Option<Timestamp>,
+    backoff: Backoff,
 }
 
 /// What a directory is waiting for.
@@ -44,10 +42,6 @@ struct Came {
 const GIVEN_UP: Duration = Duration::from_secs(60);
 /// The time within which a directory is not fetched again for a key that it lacks.
 const REFETCH: Duration = Duration::from_secs(60);
-/// The time without a fetch after a first failure; it doubles with each further one.
-const RETRY: Duration = Duration::from_secs(30);
-/// The longest time without a fetch after failures (the draft, section "Negative Caching").
-const MAX_RETRY: Duration = Duration::from_secs(300);
 /// The time for which a directory holds that does not say for how long, and the bounds for one that
 /// does.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -69,19 +63,18 @@ impl Entry {
     /// already.
     pub(super) fn is_due(&self, wanted: &Thumbprint, now: Timestamp) -> bool {
         let is_waiting = self.phase == Phase::Due || self.is_fetching(now);
-        let may_be_tried = self.retry_at.is_none_or(|at| at <= now);
         let is_wanted = self.came.as_ref().is_none_or(|came| {
             let lacks = !came.keys.has(wanted) && now.since(came.at) >= REFETCH;
             came.fresh_until <= now || lacks
         });
-        !is_waiting && may_be_tried && is_wanted
+        !is_waiting && self.backoff.is_over(now) && is_wanted
     }
 
     /// Returns its keys.
     pub(super) fn keys(&self) -> Keys {
         match &self.came {
             Some(came) => Keys::Known(Arc::clone(&came.keys)),
-            None if self.failures > 0 => Keys::Failed,
+            None if self.backoff.has_failed() => Keys::Failed,
             None => Keys::Unknown,
         }
     }
@@ -97,14 +90,9 @@ impl Entry {
                     at: now,
                     fresh_until: plus(now, holds),
                 });
-                self.failures = 0;
-                self.retry_at = None;
+                self.backoff = Backoff::default();
             }
-            Err(_) => {
-                let doubled = RETRY * 2_u32.pow(self.failures.min(4));
-                self.failures = self.failures.saturating_add(1);
-                self.retry_at = Some(plus(now, doubled.min(MAX_RETRY)));
-            }
+            Err(_) => self.backoff.fail(now),
         }
     }
 }

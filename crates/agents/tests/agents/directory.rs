@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
-use agents::DirectoryUrl;
 use agents::directory::fetch::{Answer, MEDIA_TYPE};
 use agents::directory::{Directories, Fetch, FetchFailure, Fetched};
 use agents::web_bot_auth::{KeySet, KeySetError, KeySource, Keys, Thumbprint};
+use agents::{DirectoryUrl, KnownAgents};
 use model::Timestamp;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
+/// Returns the directory of a name below `example`, or of a whole authority with a port.
 fn url(name: &str) -> DirectoryUrl {
-    DirectoryUrl::of_origin(&format!("https://{name}.example")).expect("an origin")
+    let origin = match name.contains(':') {
+        true => format!("https://{name}"),
+        false => format!("https://{name}.example"),
+    };
+    DirectoryUrl::of_origin(&origin).expect("an origin")
 }
 
 /// Returns a set of one key, whose bytes are all this one.
@@ -172,6 +177,128 @@ fn names_that_somebody_makes_up_do_not_displace_directories_that_came() {
         Some(())
     });
     assert_eq!(waiting.count(), 9);
+}
+
+/// The agents of a file whose one agent signs with the keys of a directory.
+fn signing(directory: &str) -> KnownAgents {
+    let text = format!(
+        "[[agent]]\noperator = \"A\"\nagent = \"ABot\"\npurpose = \"search\"\npage = \"https://a.example/\"\n\
+         verify = \"signature\"\ndirectory = \"{directory}\"\npatterns = [\"ABot\"]\n"
+    );
+    KnownAgents::read("agents.toml", &text).expect("valid")
+}
+
+/// Looks a key up in the directory of a host at a port.
+fn at_port(directories: &Directories, port: u16, now: i64) -> &'static str {
+    looked(directories, &port_of("a", port), 1, now)
+}
+
+/// Returns the name by which [`url`] makes an origin with a port.
+fn port_of(host: &str, port: u16) -> String {
+    format!("{host}.example:{port}")
+}
+
+#[test]
+fn one_directory_of_a_host_is_fetched_at_a_time() {
+    let directories = Directories::default();
+    for port in [1, 2, 3] {
+        assert_eq!(at_port(&directories, port, 0), "unknown");
+    }
+    assert_eq!(looked(&directories, "b", 1, 0), "unknown");
+    let first = next(&directories, 0).expect("a fetch");
+    assert_eq!(first.directory(), &url(&port_of("a", 1)));
+    let second = next(&directories, 0).expect("a fetch");
+    assert_eq!(second.directory(), &url("b"));
+    assert!(next(&directories, 0).is_none());
+    directories.finished(first, came(1, None), at(0));
+    let third = next(&directories, 0).expect("a fetch");
+    assert_eq!(third.directory(), &url(&port_of("a", 2)));
+    assert!(next(&directories, 0).is_none());
+}
+
+#[test]
+fn a_failure_counts_for_all_of_a_host_but_what_came_before() {
+    let directories = Directories::default();
+    fetched(&directories, &port_of("a", 1), 0, came(1, Some(60)));
+    for port in [2, 3] {
+        assert_eq!(at_port(&directories, port, 60), "unknown");
+    }
+    let fetch = next(&directories, 60).expect("a fetch");
+    directories.finished(fetch, unreachable(), at(60));
+    // The others of the host do not come either, and nobody waits for them.
+    for port in [2, 3, 4] {
+        assert_eq!(at_port(&directories, port, 89), "failed");
+    }
+    assert!(next(&directories, 89).is_none());
+    assert_eq!(looked(&directories, "b", 1, 89), "unknown");
+    // What came before is fetched again, before the other host.
+    assert_eq!(at_port(&directories, 1, 89), "there");
+    let again = next(&directories, 89).expect("a fetch");
+    assert_eq!(again.directory(), &url(&port_of("a", 1)));
+    directories.finished(again, came(1, None), at(89));
+    assert_eq!(at_port(&directories, 3, 90), "unknown");
+}
+
+#[test]
+fn what_came_before_and_known_agents_have_their_turn_first() {
+    let directories = Directories::default();
+    fetched(&directories, "old", 0, came(1, Some(60)));
+    directories.trust(&signing("https://known.example"));
+    for name in ["new", "known", "old"] {
+        let _ = looked(&directories, name, 1, 60);
+    }
+    let order: Vec<Fetch> = std::iter::from_fn(|| next(&directories, 60)).collect();
+    let order: Vec<&DirectoryUrl> = order.iter().map(Fetch::directory).collect();
+    assert_eq!(order, [&url("known"), &url("old"), &url("new")]);
+}
+
+#[test]
+fn the_directory_of_a_known_agent_is_not_kept_back_by_failures_of_others_at_its_host() {
+    let directories = Directories::default();
+    directories.trust(&signing("https://a.example"));
+    fetched(&directories, &port_of("a", 1), 0, unreachable());
+    assert_eq!(at_port(&directories, 2, 1), "failed");
+    assert_eq!(looked(&directories, "a", 1, 1), "unknown");
+    let fetch = next(&directories, 1).expect("a fetch");
+    assert_eq!(fetch.directory(), &url("a"));
+    // A failure of its own keeps it back, as always.
+    directories.finished(fetch, unreachable(), at(1));
+    assert_eq!(looked(&directories, "a", 1, 30), "failed");
+    assert!(next(&directories, 30).is_none());
+}
+
+#[test]
+fn a_host_has_few_directories_and_takes_no_room_from_others() {
+    let directories = Directories::with_room_for(10);
+    fetched(&directories, &port_of("a", 1), 0, came(1, None));
+    assert_eq!(looked(&directories, "b", 1, 0), "unknown");
+    for port in 2..100 {
+        assert_eq!(at_port(&directories, port, 1), "unknown");
+    }
+    assert_eq!(at_port(&directories, 1, 1), "there");
+    let waiting = std::iter::from_fn(|| {
+        let fetch = next(&directories, 1)?;
+        let name = fetch.directory().to_string();
+        directories.finished(fetch, came(1, None), at(1));
+        Some(name)
+    });
+    let waiting: Vec<String> = waiting.collect();
+    assert_eq!(waiting.len(), Directories::MAX_OF_HOST, "{waiting:?}");
+    assert!(waiting[0].starts_with("https://b.example/"), "{waiting:?}");
+}
+
+#[test]
+fn a_set_of_keys_at_a_url_of_its_own_is_taken_of_known_agents_alone() {
+    let directories = Directories::default();
+    let own = DirectoryUrl::of_key_set("https://a.example/jwks.json").expect("valid");
+    let look_up = || directories.keys(&own, &id(1), at(0));
+    assert!(matches!(look_up(), Keys::Refused));
+    assert!(next(&directories, 0).is_none());
+    directories.trust(&signing("https://a.example/other.json"));
+    assert!(matches!(look_up(), Keys::Refused));
+    directories.trust(&signing("https://a.example/jwks.json"));
+    assert!(matches!(look_up(), Keys::Unknown));
+    assert_eq!(next(&directories, 0).expect("a fetch").directory(), &own);
 }
 
 #[test]
