@@ -18,6 +18,7 @@
 
 mod agent;
 mod base;
+mod exercise;
 mod keys;
 mod parse;
 mod reason;
@@ -29,6 +30,7 @@ use model::Timestamp;
 use model::agent::Verification;
 
 pub use base::Request;
+pub use exercise::exercise;
 pub use keys::{KeySet, KeySetError, Thumbprint};
 pub use reason::{InvalidReason, UnverifiedReason};
 pub use reuse::Reuse;

@@ -24,7 +24,43 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// The name of a fuzz target, and the function that it calls.
+type Target = (&'static str, fn(&[u8]));
+
+/// Gives the seeds of a fuzz target to its function.
+fn seeds(target: &str, exercise: fn(&[u8])) -> Vec<Vec<u8>> {
+    let folder = format!("{}/../../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+    let entries = std::fs::read_dir(&folder).expect(&folder);
+    let read = entries.map(|entry| std::fs::read(entry.expect("an entry").path()));
+    let seeds: Vec<Vec<u8>> = read.map(|seed| seed.expect("a seed")).collect();
+    seeds.iter().for_each(|seed| exercise(seed));
+    seeds
+}
+
+#[test]
+fn every_seed_of_the_fuzz_targets_holds() {
+    let signatures = seeds("signature", agents::web_bot_auth::exercise);
+    let payments = seeds("payment", agents::payment::x402::exercise);
+    assert!(!signatures.is_empty() && !payments.is_empty());
+}
+
 proptest! {
+    #[test]
+    fn a_changed_seed_of_a_fuzz_target_holds(
+        which in any::<prop::sample::Index>(), place in any::<prop::sample::Index>(), length in 0..12_usize,
+        piece in pieces(),
+    ) {
+        let targets: [Target; 2] = [
+            ("signature", agents::web_bot_auth::exercise),
+            ("payment", agents::payment::x402::exercise),
+        ];
+        for (target, exercise) in targets {
+            let seeds = seeds(target, |_| ());
+            let seed = String::from_utf8(which.get(&seeds).clone()).expect("text");
+            exercise(&spliced(&seed, place, length, &piece));
+        }
+    }
+
     #[test]
     fn a_field_of_a_signature_that_was_changed_never_holds_as_something_else(
         field in 0..3_usize, place in any::<prop::sample::Index>(), length in 0..12_usize, piece in pieces(),

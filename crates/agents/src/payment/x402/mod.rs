@@ -5,10 +5,12 @@
 //! upstream; `/settle`; [`SettleAnswer::header`] with the answer. A payment is told from another by
 //! [`Payment::id`].
 
+mod exercise;
 mod facilitator;
 mod payment;
 mod terms;
 
+pub use exercise::exercise;
 pub use facilitator::{
     FacilitatorError, FacilitatorRequest, SettleAnswer, SettleOutcome, VerifyAnswer,
 };
