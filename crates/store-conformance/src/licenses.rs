@@ -107,7 +107,11 @@ pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
     ];
     new.license.spec.device_slots = Some(16);
     new.license.spec.unlimited_devices = true;
-    new.license.spec.variables = variables(r#"{"quoted \u0000 '":"\u0000 用户","rate":0.5}"#);
+    // A number whose last digit a reader that is not exact changes.
+    let values =
+        serde_json::json!({ "quoted \u{0} '": "\u{0} 用户", "rate": 97.453_653_200_346_85 });
+    let values = values.as_object().expect("an object");
+    new.license.spec.variables = Variables::of(values).expect("valid");
     let whose =
         r#"{"operator":"OpenAI","agent":"GPTBot","payer":"lic_0198c0de0198c0de0198c0de0198c0de"}"#;
     new.license.spec.agent = Some(serde_json::from_str(whose).expect("valid"));

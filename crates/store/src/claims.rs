@@ -200,9 +200,9 @@ mod tests {
             owner: InstanceId::default(),
             reference: 0,
             prepared: Some(vec![77, 77]),
+            waits_for_disk: true,
             at: Timestamp::default(),
             expires_at: Timestamp::default(),
-            waits_for_disk: true,
         };
         let shown = format!("{new:?}");
         assert!(!shown.contains("77"), "{shown}");

@@ -77,6 +77,11 @@ async fn a_license_goes_through_its_life() {
     let said = serde_json::json!([2, true, {"tier": "pro"}, []]);
     assert_eq!(serde_json::json!(terms(&bound)), said);
     assert_eq!(terms(&act("reset-devices", "").await), terms(&bound));
+    let exact = r#""variables":{"rate":97.45365320034685}"#;
+    let change = format!("{{{exact}}}");
+    let exactly = world.local("PATCH", &path, change).await;
+    assert!(exactly.text().contains(exact), "{exactly:?}");
+    assert!(world.local("GET", &path, "").await.text().contains(exact));
     let change = r#"{"device_slots":null,"unlimited_devices":null,"variables":null}"#;
     let emptied = world.local("PATCH", &path, change).await.json(200);
     let said = serde_json::json!([null, false, {}, []]);

@@ -248,6 +248,11 @@ async fn case_99_variables_are_replaced_as_a_whole_or_not_at_all() {
         let get = async || software.sell("GET", &path, &Value::Null).await.json(200);
         let put = async |body: &Value| software.sell("PUT", &path, body).await;
         assert_eq!(get().await, json!({}));
+        let exact = r#"{"rate":97.45365320034685}"#;
+        let sent: Value = serde_json::from_str(exact).unwrap();
+        assert_eq!(put(&sent).await.text(), exact);
+        let shown = software.sell("GET", &path, &Value::Null).await;
+        assert_eq!(shown.text(), exact, "no digit is another");
         let first = json!({ "tier": "pro", "seats": 3, "beta": true });
         assert_eq!(put(&first).await.json(200), first);
         let second = json!({ "tier": "basic" });
