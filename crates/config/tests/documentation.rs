@@ -1,7 +1,7 @@
 //! `docs/configuration.md` tells of every section and key of the file, with the default that the
 //! file has.
 
-use config::DEFAULT_FILE;
+use config::{Config, DEFAULT_FILE};
 
 const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
 
@@ -64,4 +64,35 @@ fn every_key_stands_in_the_document_with_its_default_and_in_the_same_order() {
     let keys = keys_of_the_file();
     assert!(keys.len() > 80, "only {} keys were found", keys.len());
     assert_eq!(rows_of_the_document(), keys);
+}
+
+/// Documents with pieces of the file. A piece without an app is read beside one.
+const PIECES: &[(&str, &str)] = &[
+    ("README.md", include_str!("../../../README.md")),
+    (
+        "docs/protocols/authforge.md",
+        include_str!("../../../docs/protocols/authforge.md"),
+    ),
+    ("docs/redis.md", include_str!("../../../docs/redis.md")),
+    ("docs/store.md", include_str!("../../../docs/store.md")),
+    (
+        "docs/webhooks.md",
+        include_str!("../../../docs/webhooks.md"),
+    ),
+];
+
+#[test]
+fn every_piece_of_a_file_that_a_document_shows_is_one_that_can_be_read() {
+    const APP: &str = "\n[[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9000\"]\n";
+    let environment = |name: &str| (name == "TALLYGATE_DB_PASSWORD").then(|| "secret".to_owned());
+    for (document, text) in PIECES {
+        let pieces: Vec<&str> = text.split("```toml\n").skip(1).collect();
+        assert!(!pieces.is_empty(), "{document}");
+        for piece in pieces {
+            let (piece, _) = piece.split_once("```").expect("it ends");
+            let app = if piece.contains("[[app]]") { "" } else { APP };
+            let read = Config::parse(&format!("{app}{piece}"), document, environment);
+            assert!(read.is_ok(), "{document}: {}", read.unwrap_err());
+        }
+    }
 }
