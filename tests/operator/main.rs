@@ -1,5 +1,6 @@
 //! What an operator sees and does: configuration, command line, starts and stops, files, and what is noted of it.
 
+mod agents;
 mod audit_log;
 mod bad_config;
 mod command_words;

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use api_types::{AgentDecision, AgentVerdict, KnownAgent, SetAgentRule, TestAgent};
+use api_types::{AgentDecision, KnownAgent, SetAgentRule, TestAgent};
 use clap::{Args, Subcommand};
 use model::agent::{
     AccessKind, AgentAnswer, AgentName, AgentPrice, AgentRule, Operator, Purpose, Verification,
 };
 use model::{AccountName, AgentRuleId, AppName, ParentPath};
 
+use super::agent_table::{decision_table, known_table, list_table, rule_table};
 use super::agent_token::{self, TokenCommand};
 use super::arguments::{JsonArgument, read_bounded};
 use super::units;
-use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
+use crate::cli::{Client, Error, Format, Output, Table, examples};
 
 /// The commands on AI agents.
 #[derive(Debug, Subcommand)]
@@ -77,7 +78,7 @@ pub(crate) struct SetArguments {
     #[arg(long, value_parser = access)]
     access: AccessKind,
     /// The price of one call, with `--access pay`, such as "USD 0.01"; without a currency it is in US dollars
-    #[arg(long, value_name = "PRICE", value_parser = price, allow_hyphen_values = true)]
+    #[arg(long, value_name = "PRICE", value_parser = price)]
     price: Option<AgentPrice>,
     /// Let them in on routes that want a license, too
     #[arg(long)]
@@ -285,122 +286,6 @@ fn price(text: &str) -> Result<AgentPrice, model::agent::ParseAgentPriceError> {
         true => format!("USD {text}").parse(),
         false => text.parse(),
     }
-}
-
-// === tables ===
-
-fn list_table(rules: &[AgentRule]) -> Table {
-    let mut table = Table::new([
-        Column::text("ID"),
-        Column::text("ACCOUNT"),
-        Column::text("OPERATOR"),
-        Column::text("AGENT"),
-        Column::text("PURPOSE"),
-        Column::text("APP"),
-        Column::text("PATH"),
-        Column::text("KNOWN"),
-        Column::text("ACCESS"),
-    ]);
-    for rule in rules {
-        let whom = &rule.matches;
-        table.row([
-            rule.id.to_string(),
-            whom.account.to_string(),
-            units::maybe(whom.operator.as_ref()),
-            units::maybe(whom.agent.as_ref()),
-            units::maybe(whom.purpose),
-            units::maybe(whom.app.as_ref()),
-            units::maybe(whom.path.as_ref()),
-            units::maybe(whom.verification),
-            rule.access.to_string(),
-        ]);
-    }
-    table
-}
-
-fn rule_table(rule: &AgentRule) -> Table {
-    let mut table = Table::of_fields("RULE");
-    add_rule(&mut table, rule);
-    table
-}
-
-fn add_rule(table: &mut Table, rule: &AgentRule) {
-    let whom = &rule.matches;
-    let mut field = |name: &str, value: String| table.field(name, value);
-    field("id", rule.id.to_string());
-    field("account", whom.account.to_string());
-    field("operator", units::maybe(whom.operator.as_ref()));
-    field("agent", units::maybe(whom.agent.as_ref()));
-    field("purpose", units::maybe(whom.purpose));
-    field("app", units::maybe(whom.app.as_ref()));
-    field("path", units::maybe(whom.path.as_ref()));
-    field("known", units::maybe(whom.verification));
-    field("access", rule.access.to_string());
-    field("instead of license", yes(rule.instead_of_license));
-    if let Some(answer) = &rule.answer {
-        field("answer", said(answer));
-    }
-    field("set", units::time(rule.set_at));
-}
-
-/// Says what an answer consists of.
-fn said(answer: &AgentAnswer) -> String {
-    let bytes = |size: usize| units::bytes(size as u64);
-    let mut parts: Vec<String> = answer.code.iter().map(u16::to_string).collect();
-    parts.extend(answer.headers.keys().cloned());
-    parts.extend(
-        answer
-            .html
-            .as_ref()
-            .map(|html| format!("html, {}", bytes(html.len()))),
-    );
-    let json = answer.json.as_ref().map(|json| json.to_string().len());
-    parts.extend(json.map(|size| format!("json, {}", bytes(size))));
-    parts.join("; ")
-}
-
-fn decision_table(decided: &AgentDecision) -> Table {
-    let mut table = Table::of_fields("DECISION");
-    let mut field = |name: &str, value: String| table.field(name, value);
-    let access = match decided.access {
-        AgentVerdict::Allow => "allow",
-        AgentVerdict::Deny => "deny",
-        AgentVerdict::Pay => "pay",
-    };
-    let price = decided.price.map(|price| format!(" {price}"));
-    field("access", format!("{access}{}", price.unwrap_or_default()));
-    field("reason", decided.reason.to_string());
-    field("operator", units::maybe(decided.operator.as_ref()));
-    field("agent", units::maybe(decided.agent.as_ref()));
-    field("purpose", units::maybe(decided.purpose));
-    field("instead of license", yes(decided.instead_of_license));
-    let rule = decided.rule.as_ref().map(|rule| rule.id);
-    field("rule", units::maybe(rule));
-    table
-}
-
-fn known_table(all: &[KnownAgent]) -> Table {
-    let mut table = Table::new([
-        Column::text("OPERATOR"),
-        Column::text("AGENT"),
-        Column::text("PURPOSE"),
-        Column::text("VERIFIABLE"),
-        Column::text("PAGE"),
-    ]);
-    for one in all {
-        table.row([
-            one.operator.to_string(),
-            one.agent.to_string(),
-            one.purpose.to_string(),
-            one.verifiable.clone(),
-            one.page.clone(),
-        ]);
-    }
-    table
-}
-
-fn yes(is: bool) -> String {
-    String::from(if is { "yes" } else { "no" })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod account;
 mod agent;
+mod agent_table;
 mod agent_token;
 mod apikey;
 mod app;
@@ -190,8 +191,15 @@ impl Cli {
     }
 }
 
-/// The names in help of values that are numbers, durations or times.
-const QUANTITIES: [&str; 5] = ["N", "DURATION", "TIME", "N/DURATION", "N/DURATION[,add]"];
+/// The names in help of values that are numbers, prices, durations or times.
+const QUANTITIES: [&str; 6] = [
+    "N",
+    "DURATION",
+    "TIME",
+    "N/DURATION",
+    "N/DURATION[,add]",
+    "PRICE",
+];
 
 /// Returns the same command, whose quantities may begin with a sign: otherwise they would be taken
 /// for other arguments.
