@@ -6,7 +6,7 @@ use model::{Event, Timestamp, Webhook, WebhookForm};
 use store::{Attempt, AttemptResult, Delivery, NextStep};
 
 use crate::body::Facts;
-use crate::client::Answer;
+use crate::client::{Answer, invalid_words};
 use crate::error::Error;
 use crate::message::Message;
 use crate::receivers::Receiver;
@@ -63,10 +63,9 @@ impl Webhooks {
     }
 
     async fn send(&self, receiver: &Receiver, event: &Event) -> Result<Option<Answer>, Error> {
-        let failed = |text: String| Answer { status: None, text };
         let target = match &receiver.target {
             Ok(target) => target,
-            Err(invalid) => return Ok(Some(failed(invalid.to_string()))),
+            Err(invalid) => return Ok(Some(Answer::none(invalid_words(*invalid)))),
         };
         let Receiver {
             webhook, secrets, ..

@@ -6,7 +6,7 @@
 //! order.
 //!
 //! - `secret`, `sign`, `body`, `message`: what a receiver gets, in the form of its protocol.
-//! - `target`, `addresses`, `resolve`, `client`: where it goes, and where it may not.
+//! - `client`: the post of it; [`outbound`] says where it goes, and where it may not.
 //! - `schedule`: when a failed delivery is tried again.
 //! - `board`: what is under way, and which receiver may get more. `deliver` is one try, `engine` the
 //!   loop around them.
@@ -14,7 +14,6 @@
 
 #![forbid(unsafe_code)]
 
-mod addresses;
 mod board;
 mod body;
 mod client;
@@ -25,21 +24,20 @@ mod message;
 mod operations;
 mod outside;
 mod receivers;
-mod resolve;
 mod schedule;
 mod secret;
 mod sign;
-mod target;
 mod webhooks;
 
 pub use body::Facts;
-pub use client::{Answer, Client, ClientOptions};
+pub use client::{Answer, Client};
 pub use error::Error;
 pub use message::Message;
 pub use operations::{AuditedWebhooks, IssuedWebhook, WebhookRequest, WebhookUpdate};
 pub use outside::{Licenses, Seal};
-pub use resolve::{Resolve, SystemResolver};
 pub use schedule::{Schedule, ScheduleInvalid};
 pub use secret::{Secret, SecretInvalid};
-pub use target::{Target, TargetInvalid, TargetRules};
 pub use webhooks::{Counts, Holder, Options, Parts, Webhooks};
+
+#[doc(no_inline)]
+pub use outbound::{ClientOptions, Resolve, SystemResolver, Target, TargetInvalid, TargetRules};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Moment, Webhook, WebhookId, WebhookState};
+use outbound::{Target, TargetInvalid};
 use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::secret::Secret;
-use crate::target::{Target, TargetInvalid};
 use crate::webhooks::Webhooks;
 
 /// A webhook with what a delivery needs.

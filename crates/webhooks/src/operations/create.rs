@@ -3,14 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{EventId, EventType, Webhook, WebhookForm, WebhookId, WebhookState};
+use outbound::{Target, TargetInvalid};
 use store::{AuditEntries, Changed, NewWebhook, WebhookChange, WebhookChanged};
 
 use super::{AuditedWebhooks, IssuedWebhook, MOST, MOST_OF_AUTHFORGE, WebhookRequest, shown};
-use crate::client::Answer;
+use crate::client::{Answer, invalid_words};
 use crate::error::Error;
 use crate::message::Message;
 use crate::secret::Secret;
-use crate::target::{Target, TargetInvalid};
 use crate::webhooks::Webhooks;
 
 impl AuditedWebhooks {
@@ -171,11 +171,11 @@ impl AuditedWebhooks {
 impl Webhooks {
     /// Reads a URL, and looks whether it may be reached.
     pub(super) async fn target(&self, url: &str) -> Result<Target, Error> {
-        let target = Target::parse(url, self.client.options().rules)
-            .map_err(|error| Error::invalid("url", error))?;
+        let refused = |invalid| Error::invalid("url", invalid_words(invalid));
+        let target = Target::parse(url, self.client.options().rules).map_err(refused)?;
         match self.client.may_reach(&target).await {
             true => Ok(target),
-            false => Err(Error::invalid("url", TargetInvalid::Private)),
+            false => Err(refused(TargetInvalid::Private)),
         }
     }
 

@@ -1,13 +1,13 @@
 //! The log of deliveries, deliveries by hand, and tests.
 
 use model::{AppName, Event, EventId, EventType, WebhookId};
+use outbound::Target;
 use serde_json::json;
 use store::{Attempt, AuditEntries, Delivery, DeliveryFilter};
 
 use super::AuditedWebhooks;
-use crate::client::Answer;
+use crate::client::{Answer, invalid_words};
 use crate::error::Error;
-use crate::target::Target;
 use crate::webhooks::Webhooks;
 
 impl Webhooks {
@@ -54,10 +54,7 @@ impl AuditedWebhooks {
         let target = Target::parse(&webhook.url, self.client.options().rules);
         let answer = match (target, message) {
             (Ok(target), Some(message)) => self.client.post(&target, message).await,
-            (Err(error), _) => Answer {
-                status: None,
-                text: error.to_string(),
-            },
+            (Err(invalid), _) => Answer::none(invalid_words(invalid)),
             (Ok(_), None) => Answer {
                 status: None,
                 text: "the form of this webhook has no test".to_owned(),

@@ -1,4 +1,4 @@
-//! Names of receivers to their addresses.
+//! Names of hosts to their addresses.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! The addresses that a receiver may have.
+//! The addresses that a server of a stranger may have.
 //!
 //! A URL is a stranger's text, and the gate stands inside a network: what is not on the public
 //! internet is not called. The lists are the special-purpose registries of IANA (RFC 6890).

@@ -1,4 +1,4 @@
-//! Where a webhook is posted to.
+//! The place that a URL names.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use crate::addresses::is_public;
 
-/// The parts of a receiver's URL: `https`, or `http` where that is allowed, without user, password
+/// The parts of a URL that a request goes to: `https`, or `http` where that is allowed, without user, password
 /// or fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -22,12 +22,12 @@ pub struct Target {
     pub(crate) path: String,
 }
 
-/// The receivers that an operator allows.
+/// The servers that an operator allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TargetRules {
-    /// Whether a receiver may be on a private network, this host included.
+    /// Whether a server may be on a private network, this host included.
     pub allow_private: bool,
-    /// Whether a receiver may do without TLS.
+    /// Whether a server may do without TLS.
     pub allow_plain: bool,
 }
 
@@ -38,12 +38,10 @@ pub enum TargetInvalid {
     #[error("this is no URL: write such as `https://example.com/hooks`")]
     Malformed,
     /// It is too long.
-    #[error("a URL has at most {} bytes", model::Webhook::MAX_URL_BYTES)]
+    #[error("a URL has at most {max} bytes", max = Target::MAX_URL_BYTES)]
     TooLong,
     /// It is without TLS.
-    #[error(
-        "the URL must begin with `https://`; `[control] allow_plain_webhook_targets` allows `http://`"
-    )]
+    #[error("the URL must begin with `https://`")]
     Plain,
     /// It has another scheme than HTTP's.
     #[error("the URL must begin with `https://`")]
@@ -55,20 +53,21 @@ pub enum TargetInvalid {
     #[error("a URL must have no `#`: what stands behind it is never sent")]
     Fragment,
     /// It leads into a private network.
-    #[error(
-        "the URL leads to an address that is not on the public internet; `[control] allow_private_webhook_targets` allows that"
-    )]
+    #[error("the URL leads to an address that is not on the public internet")]
     Private,
 }
 
 impl Target {
+    /// The length of the longest URL, in bytes.
+    pub const MAX_URL_BYTES: usize = 2_048;
+
     /// Reads a URL. A host's name is judged by its addresses, later and each time; an address is
     /// judged here.
     ///
     /// # Errors
     /// The rule that is broken.
     pub fn parse(text: &str, rules: TargetRules) -> Result<Self, TargetInvalid> {
-        if text.len() > model::Webhook::MAX_URL_BYTES {
+        if text.len() > Self::MAX_URL_BYTES {
             return Err(TargetInvalid::TooLong);
         }
         // The parser drops tabs, line breaks and blanks at the ends: such a text is not what it
