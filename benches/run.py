@@ -12,6 +12,8 @@ of CPU per call are then as good as they get on a noisy host, while calls per se
     benches/run.py --servers bare,disk,other-disk --other /tmp/tallygate-before
     benches/run.py --servers bare,process,disk --together   the ratios on a noisy host
     benches/run.py --servers process,fleet --unit process --together   what PostgreSQL and Redis add
+    benches/run.py --servers process,process-agents --unit process --together --user-agent 'Mozilla/5.0 (X11; …) Firefox/145.0'
+                                                            what [app.agents] adds to the calls of people
 """
 
 import argparse
@@ -42,6 +44,7 @@ def arguments():
     parser.add_argument("--licenses", type=int, default=1, help="of the gates (%(default)s)")
     parser.add_argument("--hot", type=int, default=1000, help="of these licenses, so many are used (%(default)s)")
     parser.add_argument("--routes", type=int, default=1, help="of the gates; calls go through them (%(default)s)")
+    parser.add_argument("--user-agent", metavar="TEXT", help="of the calls; without one they have none")
     parser.add_argument("--server-core", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--load-core", type=int, default=1, help="of load and backend (%(default)s)")
     parser.add_argument("--output", type=Path, default=OUTPUT / "rounds.json", help="raw rounds (%(default)s)")

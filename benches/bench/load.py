@@ -16,9 +16,9 @@ REST_LIMIT_SECONDS = 15
 REST_CPU_SECONDS = 0.011
 
 
-def wrk(core, connections, seconds, url, header, keys, paths, rate=None):
+def wrk(core, connections, seconds, url, header, keys, paths, rate=None, user_agent=None):
     """Runs wrk on its core, as fast as the server answers or at a rate, and gives what it reports."""
-    script, more = ("paced.lua", [str(rate)]) if rate else ("wrk.lua", [])
+    script, more = ("paced.lua", [str(rate)]) if rate else ("wrk.lua", [user_agent] if user_agent else [])
     command = [
         "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
         "-s", str(HERE / script), url, "--", header, str(keys), str(paths), *more,
@@ -49,7 +49,8 @@ def measure(server, core, connections, seconds):
     ledger_before = proc.cpu_seconds_of_threads(server.pid, "ledger-")
     helpers_before = {name: proc.cpu_seconds(pid) for name, pid in server.helper_pids.items()}
     asked_before = server.statements()
-    report = wrk(core, connections, seconds, server.url, server.header, server.keys, server.paths)
+    report = wrk(core, connections, seconds, server.url, server.header, server.keys, server.paths,
+                 user_agent=server.options.user_agent)
     under_load = proc.cpu_seconds(server.pid) - before
     rest(server.pid)
     calls = max(report["requests"], 1)

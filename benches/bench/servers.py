@@ -251,6 +251,15 @@ class TallygateProcess(Tallygate):
     durability = "process"
 
 
+class TallygateAgents(TallygateProcess):
+    """`process` whose app decides on AI agents: what that costs the calls of people."""
+
+    name = "process-agents"
+
+    def configuration(self):
+        return f"{super().configuration()}[app.agents]\n"
+
+
 class TallygateDisk(Tallygate):
     """Records survive a power cut: the default."""
 
@@ -325,11 +334,11 @@ class OtherDisk(Other, TallygateDisk):
 
 KINDS = {
     kind.name: kind
-    for kind in (Bare, TallygateProcess, TallygateDisk, TallygateFleet, Nginx, NginxLuaCount, NginxLuaCached, NginxLuaEach, Envoy,
-                 OtherBare, OtherProcess, OtherDisk)
+    for kind in (Bare, TallygateProcess, TallygateAgents, TallygateDisk, TallygateFleet, Nginx, NginxLuaCount, NginxLuaCached,
+                 NginxLuaEach, Envoy, OtherBare, OtherProcess, OtherDisk)
 }
 # What runs unless told otherwise.
-USUAL = [name for name in KINDS if name != "fleet" and not name.startswith("other-")]
+USUAL = [name for name in KINDS if name not in ("fleet", "process-agents") and not name.startswith("other-")]
 
 
 def fill(template, **values):
