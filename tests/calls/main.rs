@@ -1,5 +1,9 @@
 //! One gate before one API: what a call brings about, and what disturbs it.
 
+mod agent_libraries;
+mod agent_signatures;
+mod agent_tokens;
+mod agents;
 mod answers;
 mod blame;
 mod callers;
@@ -12,3 +16,8 @@ mod refusals;
 mod smuggling;
 mod upstream_connections;
 mod upstreams;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod agents;
+}

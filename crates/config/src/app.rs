@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use model::{AccountName, AppName, HostPattern, ParentPath, PlanName};
 
+use crate::agents::Agents;
 use crate::authforge::Authforge;
 use crate::billable::{Billable, OutcomeSet};
 use crate::bytes::ByteSize;
@@ -80,6 +81,8 @@ pub struct App {
     pub outage: Outage,
     /// The rules for software that is sold with the app.
     pub authforge: Authforge,
+    /// The terms for AI agents; `None`: nobody is told apart from others by what it is.
+    pub agents: Option<Agents>,
     /// Headers added to every forwarded call, in the order of their names. The values are marked as
     /// sensitive.
     pub inject_headers: Vec<(HeaderName, HeaderValue)>,
@@ -297,6 +300,9 @@ impl App {
                 .map(HealthCheck::read),
             outage: Outage::read(section.section("outage", "[app.outage]")),
             authforge: Authforge::read(section.section("authforge", "[app.authforge]")),
+            agents: section
+                .optional_section("agents", "[app.agents]")
+                .map(Agents::read),
             inject_headers: header::read_injected(
                 section.section("inject_headers", "[app.inject_headers]"),
             ),

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agents;
 mod apimw;
 mod app;
 mod authforge;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 
 use model::{AppName, Plan, PlanRevision};
 
+pub use agents::{AgentAccess, Agents, AgentsOnFailure};
 pub use apimw::{Apimw, TokenAlgorithm};
 pub use app::{
     AmbiguousPaths, App, AppMode, Balance, Counts, HealthCheck, Outage, UnderscoreHeaders,

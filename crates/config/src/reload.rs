@@ -20,7 +20,7 @@ const AT_START: &[KeyComparison] = keys! {
     server {
         listen, control, admin, metrics, data_dir, threads, node, secret, trusted_proxies, drain,
         max_connections, head_timeout, max_connections_per_address, keepalive_timeout,
-        keepalive_requests, min_body_rate,
+        keepalive_requests, min_body_rate, known_agents, private_agent_directories,
     }
     log { format }
     store { url, connections, connect_timeout, timeout }

@@ -48,6 +48,12 @@ pub struct Server {
     /// The bytes a second that a request body has to come with, after 20 s; 0: however slowly
     /// \[500\].
     pub min_body_rate: u64,
+    /// The file of AI agents that are known, relative to the configuration file; `None`: the list
+    /// that ships.
+    pub known_agents: Option<PathBuf>,
+    /// Whether directories of agents' keys may be on a private network, this host included
+    /// \[false\].
+    pub private_agent_directories: bool,
 }
 
 /// `[log]`: the log of the process.
@@ -121,6 +127,8 @@ impl Default for Server {
             keepalive_timeout: Millis::from_seconds(75),
             keepalive_requests: 10_000,
             min_body_rate: 500,
+            known_agents: None,
+            private_agent_directories: false,
         }
     }
 }
@@ -163,6 +171,13 @@ impl Server {
                 u64::from(default.keepalive_requests),
             ) as u32,
             min_body_rate: section.number("min_body_rate", 0..=MAX_NUMBER, default.min_body_rate),
+            known_agents: section
+                .unless_empty("known_agents")
+                .map(|path: PathBuf| section.reader().resolve(&path)),
+            private_agent_directories: section.value(
+                "private_agent_directories",
+                default.private_agent_directories,
+            ),
             listen: listen.iter().map(|located| located.value).collect(),
         };
         server.check_addresses(&section, listen);

@@ -11,7 +11,7 @@ struct UnsupportedKey {
     instead: &'static str,
 }
 
-const UNSUPPORTED_KEYS: [UnsupportedKey; 3] = [
+const UNSUPPORTED_KEYS: [UnsupportedKey; 2] = [
     UnsupportedKey {
         section: "[server]",
         key: "tls",
@@ -23,12 +23,6 @@ const UNSUPPORTED_KEYS: [UnsupportedKey; 3] = [
         key: "included_units",
         shown: "included_units",
         instead: "take it out; every billed unit is charged",
-    },
-    UnsupportedKey {
-        section: "[[app]]",
-        key: "agents",
-        shown: "[app.agents]",
-        instead: "take it out; agents are let in as anyone is, by their license",
     },
 ];
 

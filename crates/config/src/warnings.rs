@@ -17,6 +17,7 @@ impl Config {
             warnings.extend(free_by_choice(&name, &app.billable));
             warnings.extend(free_by_outcome(&name, &app.billable_outcomes));
             warnings.extend(cheaper_in_other_letters(&name, app));
+            warnings.extend(signed_for_anybody(&name, app));
             for route in &app.routes {
                 if route.billable != app.billable {
                     let name = format!("{name}, route `{}`", route.path);
@@ -26,6 +27,18 @@ impl Config {
         }
         warnings
     }
+}
+
+/// Warns of signatures of agents on an app that serves every host: who has an agent sign a request to
+/// a host of theirs may send it on to the app.
+fn signed_for_anybody(what: &str, app: &App) -> Option<String> {
+    let judges = app.agents.is_some_and(|agents| agents.web_bot_auth);
+    (judges && app.hosts.is_empty()).then(|| {
+        format!(
+            "{what}: `[app.agents]` looks at signatures of agents, and without `hosts` one that was made for another site holds here, too: \
+             name the app's `hosts`, or write `web_bot_auth = false`"
+        )
+    })
 }
 
 /// Warns of outcomes that nobody is billed for, though the call was served or its caller left it.

@@ -109,25 +109,25 @@ fn every_example_is_valid_once_it_is_turned_on() {
 }
 
 #[test]
-fn the_keys_of_a_health_check_stand_at_their_defaults() {
+fn the_keys_of_sections_that_are_left_out_stand_at_their_defaults() {
     let text = with_examples();
-    let whole = parse(&text).expect("valid").apps[0].health_check.clone();
-    let from = text
-        .lines()
-        .position(|line| line == "[app.health_check]")
-        .unwrap();
-    let to = text
-        .lines()
-        .position(|line| line == "[app.outage]")
-        .unwrap();
-    let keys: Vec<_> = key_lines(&text)
-        .filter(|(number, _)| (from..to).contains(number))
-        .collect();
-    assert_eq!(keys.len(), 5);
-    for (number, line) in keys {
-        let config = parse(&without_line(&text, number)).expect(line);
-        assert_eq!(config.apps[0].health_check, whole, "without `{line}`");
+    let whole = parse(&text).expect("valid");
+    let at = |title: &str| text.lines().position(|line| line == title).expect(title);
+    for (from, to, count) in [
+        ("[app.health_check]", "[app.outage]", 5),
+        ("[app.agents]", "[app.inject_headers]", 5),
+    ] {
+        let lines = at(from)..at(to);
+        let keys: Vec<_> = key_lines(&text)
+            .filter(|(number, _)| lines.contains(number))
+            .collect();
+        assert_eq!(keys.len(), count, "{from}");
+        for (number, line) in keys {
+            let config = parse(&without_line(&text, number)).expect(line);
+            assert_eq!(config, whole, "without `{line}`");
+        }
     }
+    assert_eq!(whole.apps[0].agents, Some(config::Agents::default()));
 }
 
 #[test]

@@ -16,6 +16,9 @@ const SAMPLE: &[(&str, &str)] = &[
     ("[[app.route]] path", "required"),
 ];
 
+/// Sections that are left out by default, with keys that have defaults.
+const WHOLE_EXAMPLES: [&str; 2] = ["[app.health_check]", "[app.agents]"];
+
 /// Returns every key of the file as `[section] key`, with the default that the document must state.
 fn keys_of_the_file() -> Vec<(String, String)> {
     let mut section = "";
@@ -30,10 +33,10 @@ fn keys_of_the_file() -> Vec<(String, String)> {
         {
             let name = format!("{section} {key}");
             let sample = SAMPLE.iter().find(|(sample, _)| *sample == name);
-            // A health check is an example as a whole: its keys have defaults.
+            // Some sections are examples as a whole: their keys have defaults.
             let default = match sample {
                 Some((_, default)) => (*default).to_owned(),
-                None if is_example && section != "[app.health_check]" => "none".to_owned(),
+                None if is_example && !WHOLE_EXAMPLES.contains(&section) => "none".to_owned(),
                 None => format!("`{value}`"),
             };
             keys.push((name, default));

@@ -152,6 +152,7 @@ fn app(name: &str, host: &str, routes: Vec<RouteRules>) -> Result<AppRules, Fail
         waits_for_disk: false,
         cuts_on_revoke: true,
         routes,
+        agents: None,
     })
 }
 
@@ -270,6 +271,7 @@ impl Bench {
             address: None,
             presented: Presented::Credential(key.as_bytes()),
             idempotency: 0,
+            head: None,
         };
         ready(self.gate.admit(worker, routed, request))
     }

@@ -147,6 +147,7 @@ impl Site {
             address: None,
             presented: Presented::Credential(key.as_bytes()),
             idempotency: 0,
+            head: None,
         };
         let admitted = self.gate.admit(worker, routed, request).await?;
         let unavailable = |refusal| Refused::new(refusal, call_id);

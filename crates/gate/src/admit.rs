@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use licensing::{Ask, CachedLicense, ClaimedToken, Reservation};
+use model::agent::CallingAgent;
 use model::path::NormalPath;
 use model::{Address, CallFacts, CallHead, CallTail, Refusal};
 
+use crate::agents::{Charge, RequestHead, sight_of};
 use crate::call::{Admitted, Ticket};
 use crate::catalogue::PlanSymbol;
 use crate::gate::Gate;
@@ -38,6 +40,9 @@ pub struct CallRequest<'a> {
     pub presented: Presented<'a>,
     /// The hash of the caller's idempotency key; 0 where there is none.
     pub idempotency: u64,
+    /// The head, by which agents are known; `None` where the app does not decide on agents, and for
+    /// calls that the control plane passes on.
+    pub head: Option<RequestHead<'a>>,
 }
 
 /// The license that pays for a call, and what the call holds of its limits.
@@ -45,6 +50,8 @@ pub(crate) struct Payment {
     pub(crate) entry: Arc<CachedLicense>,
     pub(crate) reservation: Reservation,
     pub(crate) token: Option<ClaimedToken>,
+    /// What is charged, where a price was agreed on.
+    pub(crate) charge: Option<Charge>,
 }
 
 impl Payment {
@@ -73,9 +80,33 @@ impl Gate {
         routed: Routed,
         request: CallRequest<'_>,
     ) -> Result<Admitted, Refused> {
+        match sight_of(&routed, &request) {
+            // Boxed, so that the calls of others do not carry its room.
+            Some(sight) => Box::pin(self.admit_sighted(worker, routed, request, sight)).await,
+            None => self.admit_anybody(worker, routed, request).await,
+        }
+    }
+
+    /// Lets a call in by its license, or on an open route.
+    pub(crate) async fn admit_anybody(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        request: CallRequest<'_>,
+    ) -> Result<Admitted, Refused> {
         if routed.route.open {
             return self.let_in(worker, routed, request.idempotency, None);
         }
+        self.admit_licensed(worker, routed, request).await
+    }
+
+    /// Lets a call in by the license that it presents.
+    pub(crate) async fn admit_licensed(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        request: CallRequest<'_>,
+    ) -> Result<Admitted, Refused> {
         let found = match request.presented {
             Presented::Token(secret) => {
                 return self.admit_token(worker, routed, &request, secret).await;
@@ -84,16 +115,27 @@ impl Gate {
             Presented::Nothing => Err(Refusal::LicenseMissing),
             Presented::Ambiguous => Err(Refusal::CredentialAmbiguous),
         };
-        let entry = match found {
-            Ok(entry) => entry,
-            Err(refusal) => return Err(self.refuse(worker, &routed, refusal)),
-        };
+        match found {
+            Ok(entry) => self.admit_with(worker, routed, request, entry).await,
+            Err(refusal) => Err(self.refuse(worker, &routed, refusal)),
+        }
+    }
+
+    /// Lets a call in by a license.
+    pub(crate) async fn admit_with(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        request: CallRequest<'_>,
+        entry: Arc<CachedLicense>,
+    ) -> Result<Admitted, Refused> {
         match check_and_reserve(&routed, &request, &entry).await {
             Ok(reservation) => {
                 let payment = Payment {
                     entry,
                     reservation,
                     token: None,
+                    charge: None,
                 };
                 self.let_in(worker, routed, request.idempotency, Some(payment))
             }
@@ -134,6 +176,8 @@ impl Gate {
             ),
             None => routed.head(),
         };
+        let charge = payment.as_ref().and_then(|payment| payment.charge);
+        let units = charge.and_then(|charge| charge.units);
         let rate = payment
             .as_ref()
             .and_then(|payment| payment.reservation.view());
@@ -151,11 +195,13 @@ impl Gate {
             entry,
             head: CallHead {
                 idempotency,
+                reserved: units.unwrap_or(head.reserved),
                 ..head
             },
             started: routed.started,
             reservation,
             token,
+            charge,
             space: Some(space),
             rate,
         }))
@@ -168,28 +214,38 @@ async fn check_and_reserve(
     request: &CallRequest<'_>,
     entry: &CachedLicense,
 ) -> Result<Reservation, licensing::Refused> {
-    let now = routed.started_at;
+    admits(routed, request, entry, None).map_err(refused_by_rule)?;
+    let ask = Ask {
+        units: routed.route.max_units,
+        now: routed.started_at,
+        slot: true,
+    };
+    reserve(entry, ask, &mut None).await
+}
+
+/// Applies the ordered check. `agent`: the agent that calls, whose token the license may be.
+pub(crate) fn admits(
+    routed: &Routed,
+    request: &CallRequest<'_>,
+    entry: &CachedLicense,
+    agent: Option<CallingAgent<'_>>,
+) -> Result<(), Refusal> {
     let has_permissions = !entry.license().spec.permissions.is_empty();
     let path = has_permissions.then(|| NormalPath::parse(request.path));
     let facts = CallFacts {
-        now,
+        now: routed.started_at,
         address: request.address,
         target: match &path {
             Some(Ok(path)) => Some((routed.method, path.as_str())),
             Some(Err(_)) | None => None,
         },
         features: &routed.route.features,
-        agent: None,
+        agent,
     };
-    entry.check(&facts).map_err(refused_by_rule)?;
+    entry.check(&facts)?;
     // A path that can be read in two ways is covered by no permission.
-    if let Some(Err(_)) = path {
-        return Err(refused_by_rule(Refusal::PathAmbiguous));
+    match path {
+        Some(Err(_)) => Err(Refusal::PathAmbiguous),
+        _ => Ok(()),
     }
-    let ask = Ask {
-        units: routed.route.max_units,
-        now,
-        slot: true,
-    };
-    reserve(entry, ask, &mut None).await
 }

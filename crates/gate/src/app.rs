@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use model::{AccountName, AppName, OncePerMinute, Outcome, ParentPath, Symbol};
 
+use crate::agents::AgentRules;
 use crate::rules::{AppRules, RouteRules};
 use crate::unreadable::UnitsUnreadable;
 
@@ -19,6 +20,9 @@ pub struct App {
     pub index: usize,
     /// The headers that a credential is read from, and that never reach the upstream.
     pub license_headers: Box<[HeaderName]>,
+    /// The rules for AI agents; `None`: they are callers like others. Boxed, since most apps have
+    /// none.
+    pub(crate) agents: Option<Box<AgentRules>>,
     pub(crate) symbol: u32,
     pub(crate) symbol_text: Box<str>,
     pub(crate) test: bool,
@@ -84,6 +88,7 @@ impl App {
             account: rules.account.clone(),
             index,
             license_headers: rules.license_headers.clone().into(),
+            agents: rules.agents.clone().map(Box::new),
             symbol: symbol(&text),
             symbol_text: text.encode().into(),
             test: rules.test,
@@ -92,6 +97,13 @@ impl App {
             waits_for_disk: rules.waits_for_disk,
             billable_outcomes: outcomes,
         }
+    }
+
+    /// Returns whether the app decides on AI agents, so that a call of it needs a
+    /// [`RequestHead`](crate::RequestHead).
+    #[must_use]
+    pub const fn decides_on_agents(&self) -> bool {
+        self.agents.is_some()
     }
 
     pub(crate) const fn bills(&self, outcome: Outcome) -> bool {

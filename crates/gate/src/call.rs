@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 
 use journal::{Commit, MarkSlot, Space, Unavailable};
 use licensing::{CachedLicense, ClaimedToken, EffectiveLimits, RateView, Reservation};
+use model::agent::AgentPrice;
 use model::{
     Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Refusal, UnreadableUnits,
 };
 
+use crate::agents::Charge;
 use crate::answer_units::AnswerUnits;
 use crate::app::Route;
 use crate::settle::{Closing, Failure, tail};
@@ -27,6 +29,8 @@ pub(crate) struct Ticket {
     pub(crate) reservation: Option<Reservation>,
     /// The token that the call was let in with, until the use of the token is final.
     pub(crate) token: Option<ClaimedToken>,
+    /// What is charged, where a price was agreed on.
+    pub(crate) charge: Option<Charge>,
     pub(crate) space: Option<Space>,
     pub(crate) rate: Option<RateView>,
 }
@@ -232,6 +236,15 @@ impl Forwarding {
         Some((ticket.entry.as_ref()?.effective(), ticket.rate?))
     }
 
+    /// Returns what an answer with this status of the upstream is charged, where a price was agreed
+    /// on and the status is billed.
+    #[must_use]
+    pub fn charged(&self, status: u16) -> Option<AgentPrice> {
+        let ticket = self.ticket();
+        let charge = ticket.charge?;
+        ticket.route.bills_forwarded(status).then_some(charge.price)
+    }
+
     /// Notes that bytes of the request are about to reach the upstream.
     pub const fn sending(&mut self) {
         self.sent = true;
@@ -278,12 +291,15 @@ impl Forwarding {
         let broken = !forwarded && status < 500;
         // The units are known from here on: a call that a crash cuts short costs what was named,
         // not the most that its route may cost.
-        let units = match self.units {
-            Some(named) => named.units,
+        let priced = ticket.charge.and_then(|charge| charge.units);
+        let units = match (priced, self.units) {
+            // A price that was agreed on is the price, whatever the answer names.
+            (Some(priced), _) => priced,
+            (None, Some(named)) => named.units,
             // The caller broke the call. Nobody knows what it would have used, as when a caller
             // hangs up.
-            None if broken => ticket.head.reserved,
-            None => ticket.route.units,
+            (None, None) if broken => ticket.head.reserved,
+            (None, None) => ticket.route.units,
         };
         // A status of the upstream's own shows that something was sent.
         let sent = self.sent || forwarded;

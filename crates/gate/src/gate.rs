@@ -156,7 +156,7 @@ impl Gate {
     ) -> Refused {
         let catalogue = self.catalogue.load();
         let plan = catalogue.plan_of(&worker.admission, &routed.route, entry);
-        worker.record_refusal(routed, entry.license().id, plan, refused.refusal);
+        worker.record_refusal(routed, Some(entry.license().id), plan, refused.refusal);
         Refused {
             retry_after: refused.retry_after,
             rate: refused.view.map(|view| (entry.effective().clone(), view)),

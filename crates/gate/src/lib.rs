@@ -26,6 +26,7 @@
 //!         address: None,
 //!         presented: Presented::Credential(key),
 //!         idempotency: 0,
+//!         head: None,
 //!     };
 //!     let admitted = gate.admit(worker, routed, request).await?;
 //!     let mut forwarding = admitted.mark().map_err(|refusal| Refused::new(refusal, call_id))?;
@@ -58,6 +59,7 @@
 //! | `catalogue` | apps and plans with the numbers that records name them by |
 //! | `gate`, `routed`, `rpc`, `refused` | the route of a call, refusals |
 //! | `look_up`, `admit`, `reserve` | license, limits and room in the journal |
+//! | `agents` | AI agents, before the license and in its place |
 //! | `call`, `answer_units`, `unreadable`, `settle` | the steps of an admitted call, and its cost |
 //! | `spend`, `held`, `token`, `spender` | uses that are not forwarded |
 //! | `worker`, `time` | the part of the gate that each thread has for itself |
@@ -66,6 +68,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod agents;
 mod answer_units;
 mod app;
 mod apps;
@@ -89,6 +92,9 @@ mod token;
 mod unreadable;
 mod worker;
 
+pub use self::agents::{
+    AgentRefusal, AgentRules, Agents, CHARGED, Policies, RequestHead, is_agent_token,
+};
 pub use admit::{CallRequest, Presented};
 pub use app::{App, Route};
 pub use apps::{Apps, BuildError};

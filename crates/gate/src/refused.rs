@@ -5,6 +5,7 @@ use std::sync::Arc;
 use licensing::{EffectiveLimits, RateView};
 use model::{CallId, Methods, Refusal};
 
+use crate::agents::AgentRefusal;
 use crate::app::App;
 
 /// A refusal with everything that the caller is told about it.
@@ -22,6 +23,8 @@ pub struct Refused {
     pub allow: Option<Methods>,
     /// The app; `None` unless the call should have presented another credential.
     pub app: Option<Arc<App>>,
+    /// What an agent is told; `None` for others.
+    pub agent: Option<Box<AgentRefusal>>,
     /// The limits of the license and its tightest rate window, if they were looked at.
     pub rate: Option<(Arc<EffectiveLimits>, RateView)>,
 }
@@ -42,6 +45,7 @@ impl Refused {
             detail: None,
             allow: None,
             app: None,
+            agent: None,
             rate: None,
         }
     }

@@ -3,6 +3,7 @@
 use http::HeaderName;
 use model::{AccountName, AppName, HostPattern, Method, Outcome, ParentPath};
 
+use crate::agents::AgentRules;
 use crate::unreadable::UnitsUnreadable;
 
 /// The rules of one app that the gate goes by.
@@ -36,6 +37,8 @@ pub struct AppRules {
     pub waits_for_disk: bool,
     /// Whether calls under way are cut when their license is revoked.
     pub cuts_on_revoke: bool,
+    /// The rules for AI agents; `None`: they are callers like others.
+    pub agents: Option<AgentRules>,
     /// The declared routes; empty: every path and method, one unit each.
     pub routes: Vec<RouteRules>,
 }

@@ -389,6 +389,7 @@ impl Gate {
         let Ok(space) = worker.room_for(route, plan, CallRecord::LENGTH as u32, 1) else {
             if let Some(reservation) = reservation {
                 let payment = Payment {
+                    charge: None,
                     entry: parties.payer().clone(),
                     reservation,
                     token: token.take(),

@@ -207,6 +207,7 @@ impl Gate {
             }
         };
         let payment = Payment {
+            charge: None,
             entry,
             reservation,
             token: Some(claimed),

@@ -48,13 +48,13 @@ pub struct Worker {
     folds: Mutex<Folds>,
 }
 
-/// Refusals of known licenses. The first of a kind between two ticks is written at once, the others
+/// Refusals of known licenses and of agents. The first of a kind between two ticks is written at once, the others
 /// by the tick, as one record.
 type Folds = HashMap<FoldKey, Fold>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct FoldKey {
-    license_id: LicenseId,
+    license_id: Option<LicenseId>,
     app: u32,
     route: u32,
     method: Method,
@@ -163,11 +163,11 @@ impl Worker {
         self.lane.define(route.symbol, route.symbol_text.as_bytes())
     }
 
-    /// Counts a refusal of a known license and records it. Floods are folded.
+    /// Counts a refusal of a known license, or of an agent, and records it. Floods are folded.
     pub(crate) fn record_refusal(
         &self,
         routed: &Routed,
-        license_id: LicenseId,
+        license_id: Option<LicenseId>,
         plan: Option<&PlanSymbol>,
         refusal: Refusal,
     ) {
@@ -193,7 +193,7 @@ impl Worker {
             return;
         }
         let head = CallHead {
-            license_id: Some(license_id),
+            license_id,
             plan: PlanSymbol::number_of(plan),
             status: refusal.status(),
             ..routed.identity_head()

@@ -4,6 +4,8 @@ use config::{Config, Finding, StoreUrl};
 use coordinator::CoordinatorOptions;
 use store::PostgresOptions;
 
+use crate::agents;
+
 /// Returns everything that can be refused without reaching a store, a Redis or the disk.
 pub(crate) fn judge(config: &Config) -> Vec<Finding> {
     [
@@ -11,6 +13,7 @@ pub(crate) fn judge(config: &Config) -> Vec<Finding> {
         store(config),
         redis(config),
         objects(config),
+        agents::judge(config),
     ]
     .into_iter()
     .flatten()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Config;
-use gate::Gate;
+use gate::{Agents, Gate};
 use licensing::Licensing;
 use model::{PlanName, PlanRevision};
 use store::Store;
@@ -24,6 +24,8 @@ pub(crate) struct Learners {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) licensing: Arc<Licensing>,
     pub(crate) gate: Arc<Gate>,
+    /// What decides on agents.
+    pub(crate) agents: Option<Arc<Agents>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -95,9 +97,10 @@ impl Learners {
         let former = || lacking.former.values().cloned();
         let mut revisions = self.config.plan_revisions();
         revisions.extend(former());
-        let replaced = self
-            .gate
-            .replace(options::app_rules(&self.config), &revisions);
+        let replaced = self.gate.replace(
+            options::app_rules(&self.config, self.agents.as_ref()),
+            &revisions,
+        );
         replaced.map_err(|error| error.0.to_string())?;
         let plans = options::plans(&self.config).with_former(former());
         let plans = plans.with_absent(lacking.absent.iter().cloned());

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agents;
 mod check;
 mod cli;
 mod demo;

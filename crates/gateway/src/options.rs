@@ -9,7 +9,7 @@ use config::{
     StoreUrl,
 };
 use control::KeyShape;
-use gate::{AppRules, RouteRules, UnitsUnreadable};
+use gate::{Agents, AppRules, RouteRules, UnitsUnreadable};
 use ledger::LedgerOptions;
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
@@ -22,15 +22,18 @@ use proxy::{
     Underscores, UpstreamAddress,
 };
 
-use crate::open_store;
+use crate::{agents, open_store};
 
-/// Returns the rules of the apps for the gate, in the order of the file.
-pub(crate) fn app_rules(config: &Config) -> Vec<AppRules> {
-    config.apps.iter().map(app).collect()
+/// Returns the rules of the apps for the gate, in the order of the file. `agents`: what decides on
+/// AI agents, where an app does.
+pub(crate) fn app_rules(config: &Config, agents: Option<&Arc<Agents>>) -> Vec<AppRules> {
+    let rules = |of: &config::App| app(of, agents);
+    config.apps.iter().map(rules).collect()
 }
 
-fn app(app: &config::App) -> AppRules {
+fn app(app: &config::App, agents: Option<&Arc<Agents>>) -> AppRules {
     AppRules {
+        agents: agents::rules(app, agents),
         forwards_ambiguous: app.ambiguous_paths == config::AmbiguousPaths::Forward,
         name: app.name.clone(),
         account: app.account.clone(),
@@ -134,7 +137,7 @@ pub(crate) fn plans(config: &Config) -> Plans {
         allowance: app.outage.allowance,
         key_recovery: app.key_recovery,
         software: software(&app.authforge),
-        agents: None,
+        agents: agents::terms(app),
     };
     Plans::new(
         config.plan_revisions(),

@@ -4,6 +4,7 @@
 //! starts are read while calls are served, but for those that can be read in a moment before. Stop
 //! is the same backwards, so that no record is written after the journal's last flush.
 
+mod backlog;
 mod counts;
 mod data_dir;
 mod no_room;

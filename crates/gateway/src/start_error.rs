@@ -38,6 +38,9 @@ pub(crate) enum StartError {
         /// The system's error.
         error: std::io::Error,
     },
+    /// The file of known agents cannot be used.
+    #[error("[server] known_agents: {0}")]
+    KnownAgents(String),
     /// The store of record failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -87,6 +90,7 @@ impl StartError {
             | Self::Missing(_)
             | Self::Newer { .. }
             | Self::Apps(_)
+            | Self::KnownAgents(_)
             | Self::Redis(_)
             | Self::Licensing(
                 licensing::Error::SecretWrong(_)

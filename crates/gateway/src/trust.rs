@@ -5,6 +5,8 @@ use std::sync::Arc;
 use model::system::in_words;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::start_error::StartError;
+
 /// Returns the configuration of TLS for a client to whom these authorities vouch for a server.
 ///
 /// # Errors
@@ -36,4 +38,17 @@ pub(crate) fn of_system() -> Result<RootCertStore, String> {
         true => Err("the system has no certificate authorities".to_owned()),
         false => Ok(authorities),
     }
+}
+
+/// Returns TLS towards servers outside: it trusts whom the system trusts. On a system without
+/// authorities nobody is trusted, and `without` is what the log says of that.
+///
+/// # Errors
+/// The library of TLS offers no version that can be used.
+pub(crate) fn outside(without: &str) -> Result<ClientConfig, StartError> {
+    let authorities = of_system().unwrap_or_else(|reason| {
+        tracing::warn!(%reason, "{without}");
+        RootCertStore::empty()
+    });
+    tls(authorities).map_err(StartError::Unsupported)
 }

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use config::Config;
 use licensing::{Keyring, Licensing, Sealer};
 use model::{AccountName, AppName, Clock, InstanceId, LicenseId, WebhookId};
-use rustls::{ClientConfig, RootCertStore};
 use store::{SealedKey, Store};
 use telemetry::WebhookCounts;
 use webhooks::{
@@ -15,9 +14,8 @@ use webhooks::{
 };
 use zeroize::Zeroizing;
 
-use crate::open_store;
 use crate::start_error::StartError;
-use crate::trust;
+use crate::{open_store, trust};
 
 /// The seal of secrets, by the keyring of the store.
 struct KeyringSeal(Sealer);
@@ -111,7 +109,11 @@ pub(crate) fn webhooks(
     };
     let parts = Parts {
         store,
-        client: Client::new(Arc::new(SystemResolver), tls()?, client),
+        client: Client::new(
+            Arc::new(SystemResolver),
+            trust::outside("no webhook with TLS can be called")?,
+            client,
+        ),
         seal: Arc::new(KeyringSeal(keyring.sealer("webhook secrets"))),
         licenses: Arc::new(LicenseFacts(licensing.clone())),
         clock,
@@ -138,17 +140,4 @@ pub(crate) fn counts(webhooks: &Webhooks, clock: &dyn Clock) -> WebhookCounts {
         pending: counts.pending(),
         oldest_seconds: oldest.map_or(0, |oldest| clock.now().since(oldest).as_secs()),
     }
-}
-
-/// Returns TLS that trusts whom the system trusts. On a system without authorities no receiver with
-/// TLS is trusted.
-///
-/// # Errors
-/// The library of TLS offers no version that can be used.
-fn tls() -> Result<ClientConfig, StartError> {
-    let authorities = trust::of_system().unwrap_or_else(|reason| {
-        tracing::warn!(%reason, "no webhook with TLS can be called");
-        RootCertStore::empty()
-    });
-    trust::tls(authorities).map_err(StartError::Unsupported)
 }

@@ -111,6 +111,10 @@ refusals! {
     TargetTooLong = 30, 414, Caller, "target_too_long", "the target of the request is too long";
     /// The request head is larger than can be read.
     HeadTooLarge = 31, 431, Caller, "head_too_large", "the head of the request is too large";
+    /// The signature of an agent cannot be read.
+    SignatureMalformed = 32, 400, Caller, "signature_malformed", "the signature of the agent cannot be read";
+    /// The signature of an agent was used before.
+    SignatureReused = 33, 429, Caller, "signature_reused", "the signature of the agent was used before, sign each request anew";
 }
 
 impl Refusal {

@@ -91,6 +91,12 @@ impl<'a> RequestTarget<'a> {
         &self.text[..self.path_length]
     }
 
+    /// Returns the query as it goes upstream, without its question mark; `None`: there is none.
+    #[must_use]
+    pub fn query(&self) -> Option<&[u8]> {
+        self.text.get(self.path_length + 1..)
+    }
+
     /// Returns the host, perhaps with a port, of a target in absolute form. It takes the place of
     /// `Host` (RFC 9112, section 3.2.2). `None` in origin form.
     #[must_use]

@@ -8,6 +8,7 @@ use model::{CallId, Interval, Refusal};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::agent_answer;
 use crate::problem::{Problem, challenge, detail, places};
 
 /// Adds `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11) and the older
@@ -74,11 +75,12 @@ pub(crate) async fn refuse(
     let places = refused.app.as_ref().map(|app| places(app, rpc));
     let mut problem = Problem::new(refused.refusal, refused.call_id);
     problem.detail = detail(refused, places.as_deref());
+    problem.agent = refused.agent.as_deref();
     // Only a full window is a quota of that draft. The quota of the license has a code of its own.
     if let (Refusal::RateLimited, Some((_, view))) = (refused.refusal, &refused.rate) {
         problem.violated = Some(window_name(view));
     }
-    let (mut head, body) = problem.answer(rpc)?;
+    let (mut head, mut body) = problem.answer(rpc)?;
     for place in places.iter().flatten() {
         head.append_header("WWW-Authenticate", challenge(place))?;
     }
@@ -97,6 +99,9 @@ pub(crate) async fn refuse(
     if let Some((limits, view)) = &refused.rate {
         let resets = wait.is_none_or(|wait| wait >= view.reset_seconds);
         rate(&mut head, limits, view, resets)?;
+    }
+    if let Some(told) = &refused.agent {
+        body = agent_answer::tell(&mut head, body, told, &session.req_header().headers)?;
     }
     write(session, head, body).await
 }

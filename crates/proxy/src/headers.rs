@@ -37,14 +37,19 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Returns the credentials that the headers present. `names`: the headers that keys are read from.
-/// One pass over all headers is cheaper than a look-up of each name.
-pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
+/// `agents`: whether tokens of agents are among them. One pass over all headers is cheaper than a
+/// look-up of each name.
+pub(crate) fn presented<'a>(
+    headers: &'a HeaderMap,
+    names: &[HeaderName],
+    agents: bool,
+) -> Presented<'a> {
     let (mut credentials, mut tokens) = (One::default(), One::default());
     for (name, value) in headers {
         if names.contains(name) {
             credentials.add(credential(name, value));
         } else if *name == AUTHORIZATION {
-            own_token(value)
+            own_token(value, agents)
                 .into_iter()
                 .for_each(|own| credentials.add(own));
         } else if *name == REQUEST_TOKEN {
@@ -80,17 +85,19 @@ impl<'a> One<'a> {
     }
 }
 
-/// Returns an access token of ours. Any other bearer token is the upstream's.
-fn own_token(value: &HeaderValue) -> Option<&[u8]> {
+/// Returns an access token of ours, or with `agents` the token of an agent. Any other bearer token
+/// is the upstream's.
+fn own_token(value: &HeaderValue, agents: bool) -> Option<&[u8]> {
     let token = credential(&AUTHORIZATION, value);
-    is_access_token(token).then_some(token)
+    let is_own = is_access_token(token) || agents && gate::is_agent_token(token);
+    is_own.then_some(token)
 }
 
 /// Returns the credentials that a call by rpc presents: its license key, whatever headers its app
 /// reads keys from. A different key in one of those makes the call ambiguous, as anywhere.
 pub(crate) fn presented_by_rpc<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
     let names: Vec<_> = [LICENSE_KEY].iter().chain(names).cloned().collect();
-    presented(headers, &names)
+    presented(headers, &names, false)
 }
 
 /// Returns the name of the app that a call by rpc is for, and its caller.
@@ -119,6 +126,21 @@ pub(crate) fn caller_address(peer: Address, headers: &HeaderMap, trusted: &[IpNe
         return peer;
     }
     forwarded_for(headers).caller(peer, trusted).address
+}
+
+/// Returns the scheme by which a caller came: that of the gate's own connections, or the one that a
+/// trusted proxy names.
+pub(crate) fn caller_scheme(
+    peer: Option<Address>,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+) -> &'static str {
+    let is_trusted = !trusted.is_empty() && peer.is_some_and(|peer| peer.is_in(trusted));
+    let said = headers.get(&FORWARDED_PROTO).filter(|_| is_trusted);
+    match said {
+        Some(said) if said.as_bytes().eq_ignore_ascii_case(b"https") => "https",
+        _ => PROTO,
+    }
 }
 
 /// Returns all lines of `X-Forwarded-For`, in order.
@@ -195,11 +217,12 @@ pub(crate) fn has_underscored_name(headers: &HeaderMap, keys: &[HeaderName]) -> 
 /// them: most requests have one of them at most, and each removal costs two look-ups.
 fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     const BATCH_SIZE: usize = 8;
+    let agents = rewrite.route.app.decides_on_agents();
     if head
         .headers
         .get_all(&AUTHORIZATION)
         .iter()
-        .any(|value| own_token(value).is_some())
+        .any(|value| own_token(value, agents).is_some())
     {
         head.remove_header(&AUTHORIZATION);
     }
@@ -286,15 +309,16 @@ mod tests {
     #[test]
     fn one_credential_is_read_wherever_it_stands_and_two_are_ambiguous() {
         let names = [LICENSE_KEY, AUTHORIZATION];
-        let found =
-            |pairs: &[(&'static str, &'static str)]| match presented(&headers(pairs), &names) {
-                Presented::Nothing => "nothing".to_owned(),
-                Presented::Credential(credential) => {
-                    String::from_utf8_lossy(credential).into_owned()
-                }
-                Presented::Ambiguous => "ambiguous".to_owned(),
-                Presented::Token(token) => format!("token {}", String::from_utf8_lossy(token)),
-            };
+        let found = |pairs: &[(&'static str, &'static str)]| match presented(
+            &headers(pairs),
+            &names,
+            false,
+        ) {
+            Presented::Nothing => "nothing".to_owned(),
+            Presented::Credential(credential) => String::from_utf8_lossy(credential).into_owned(),
+            Presented::Ambiguous => "ambiguous".to_owned(),
+            Presented::Token(token) => format!("token {}", String::from_utf8_lossy(token)),
+        };
         assert_eq!(found(&[]), "nothing");
         assert_eq!(found(&[("apifew-user-license-key", " k1 ")]), "k1");
         assert_eq!(found(&[("authorization", "bearer k1")]), "k1");

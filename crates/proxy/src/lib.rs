@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent_answer;
 mod answer;
 mod backend;
 mod call;

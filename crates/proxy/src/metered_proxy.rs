@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gate::{CallRequest, Gate, Refused, Worker};
+use gate::{CallRequest, Gate, Refused, RequestHead, Worker};
 use model::{Refusal, RequestTarget};
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -13,7 +13,8 @@ use crate::backend::{Backends, Underscores};
 use crate::call::{Call, Stage};
 use crate::failure::internal;
 use crate::headers::{
-    IDEMPOTENCY_KEY, caller_address, has_underscored_name, presented, presented_by_rpc, rpc_call,
+    IDEMPOTENCY_KEY, caller_address, caller_scheme, has_underscored_name, presented,
+    presented_by_rpc, rpc_call,
 };
 use crate::malformed::Malformed;
 use crate::session::{self, CallerTimeouts};
@@ -75,19 +76,25 @@ impl MeteredProxy {
         }
         let peer = peer.as_ref().and_then(|peer| peer.as_inet());
         let names = &routed.route.app.license_headers;
+        let trusted = &backends.trusted_proxies;
         let request = CallRequest {
             path,
             address: match by_rpc {
                 true => call.caller.as_ref().map(|caller| caller.address),
-                false => peer.map(|peer| {
-                    caller_address(peer.ip().into(), &head.headers, &backends.trusted_proxies)
-                }),
+                false => peer.map(|peer| caller_address(peer.ip().into(), &head.headers, trusted)),
             },
             presented: match by_rpc {
                 true => presented_by_rpc(&head.headers, names),
-                false => presented(&head.headers, names),
+                false => presented(&head.headers, names, routed.route.app.decides_on_agents()),
             },
             idempotency: idempotency(head),
+            head: (!by_rpc && routed.route.app.decides_on_agents()).then(|| RequestHead {
+                method,
+                scheme: caller_scheme(peer.map(|peer| peer.ip().into()), &head.headers, trusted),
+                authority: host(head),
+                query: target.query(),
+                headers: &head.headers,
+            }),
         };
         let absence = session::absence(&routed.route, by_rpc);
         drop(backends);

@@ -228,6 +228,9 @@ impl ProxyHttp for MeteredProxy {
             if let Some((limits, view)) = forwarding.rate() {
                 answer::rate_headers(head, limits, &view)?;
             }
+            if let Some(price) = forwarding.charged(head.status.as_u16()) {
+                head.insert_header(gate::CHARGED, price.to_string())?;
+            }
             let named = match &forwarding.route().units_header {
                 Some(name) => {
                     let is_list = head.headers.get_all(name).iter().nth(1).is_some();

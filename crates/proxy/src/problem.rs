@@ -1,7 +1,7 @@
 //! The body of a refusal: problem details (RFC 9457), and the headers that a credential belongs in.
 
 use bytes::Bytes;
-use gate::{App, Refused};
+use gate::{AgentRefusal, App, Refused};
 use http::header::{AUTHORIZATION, HeaderName};
 use model::{CallId, Refusal};
 use pingora::http::ResponseHeader;
@@ -10,22 +10,25 @@ use serde_json::{Value, json};
 use crate::headers::{CALL_ID, LICENSE_KEY};
 
 /// The problem details of one refusal.
-pub(crate) struct Problem {
+pub(crate) struct Problem<'a> {
     refusal: Refusal,
     call_id: CallId,
     /// A sentence that says what would work.
     pub(crate) detail: Option<String>,
     /// The name of the rate-limit policy that the call violates.
     pub(crate) violated: Option<String>,
+    /// What an agent is told.
+    pub(crate) agent: Option<&'a AgentRefusal>,
 }
 
-impl Problem {
+impl Problem<'_> {
     pub(crate) const fn new(refusal: Refusal, call_id: CallId) -> Self {
         Self {
             refusal,
             call_id,
             detail: None,
             violated: None,
+            agent: None,
         }
     }
 
@@ -74,6 +77,12 @@ impl Problem {
         }
         if let Some(policy) = &self.violated {
             body["violated-policies"] = json!([policy]);
+        }
+        if let Some(reason) = self.agent.and_then(|told| told.reason) {
+            body["reason"] = reason.as_str().into();
+        }
+        if let Some(fault) = self.agent.and_then(|told| told.signature) {
+            body["signature"] = fault.into();
         }
         body
     }

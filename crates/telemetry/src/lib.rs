@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agents;
 mod families;
 mod histogram;
 mod log;
@@ -14,6 +15,7 @@ mod shard;
 mod upstreams;
 mod webhooks;
 
+pub use agents::{AgentVerdict, AgentVerification};
 pub use histogram::Histogram;
 pub use log::{LogFormat, LogOptions, Mask, start_logging};
 pub use lookups::{LookupResult, LookupTier};

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
+use crate::agents::decisions;
 use crate::families::{
     batches, counted, counter, family, gauge, histogram, labelled, process_families,
 };
@@ -222,6 +223,12 @@ impl Metrics {
                 MetricType::COUNTER,
                 self.refused(&total),
             ),
+            family(
+                "tallygate_agent_decisions_total",
+                "Decisions on calls of AI agents.",
+                MetricType::COUNTER,
+                self.agents(&total),
+            ),
             histogram(
                 "tallygate_overhead_seconds",
                 "Time of a call spent in the gate, apart from the upstream.",
@@ -360,6 +367,13 @@ impl Metrics {
             counted(&[("app", app), ("code", code)], *count)
         };
         by_code.iter().map(metric).collect()
+    }
+
+    fn agents(&self, total: &Counts) -> Vec<Metric> {
+        let names = self.names.read();
+        decisions(total.agents.iter(), |app| {
+            names.get(&app).map_or("", |name| &**name).to_owned()
+        })
     }
 
     fn upstream_metrics(&self) -> Vec<Metric> {

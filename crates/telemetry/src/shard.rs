@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use parking_lot::Mutex;
 
+use crate::agents::{AgentVerdict, AgentVerification, DecisionLabels};
 use crate::histogram::Histogram;
 
 /// The labels that calls are counted by. App and route are symbol numbers, named through
@@ -29,6 +30,7 @@ pub struct Shard(Mutex<Counts>);
 pub(crate) struct Counts {
     pub(crate) calls: HashMap<CallLabels, u64, BuildHasherDefault<FastHasher>>,
     pub(crate) refused: HashMap<(u32, u8), u64, BuildHasherDefault<FastHasher>>,
+    pub(crate) agents: HashMap<DecisionLabels, u64, BuildHasherDefault<FastHasher>>,
     pub(crate) overhead: Histogram,
     pub(crate) upstream: Histogram,
     pub(crate) units_clipped: u64,
@@ -68,6 +70,12 @@ impl Shard {
         *self.0.lock().refused.entry((app, refusal)).or_default() += 1;
     }
 
+    /// Counts a decision on an agent, by the symbol of the app.
+    pub fn agent(&self, app: u32, verdict: AgentVerdict, verification: AgentVerification) {
+        let labels = (app, verdict, verification);
+        *self.0.lock().agents.entry(labels).or_default() += 1;
+    }
+
     /// Counts an answer whose units were more than the route declares, or unreadable.
     pub fn units_clipped(&self) {
         self.0.lock().units_clipped += 1;
@@ -85,6 +93,9 @@ impl Shard {
         }
         for (key, count) in &counts.refused {
             *total.refused.entry(*key).or_default() += count;
+        }
+        for (labels, count) in &counts.agents {
+            *total.agents.entry(*labels).or_default() += count;
         }
         total.overhead.add(&counts.overhead);
         total.upstream.add(&counts.upstream);

@@ -511,6 +511,7 @@ fn spender(journal: &Journal, licensing: &Arc<Licensing>, clock: &Arc<dyn Clock>
         waits_for_disk: true,
         cuts_on_revoke: true,
         routes: vec![RouteRules::any()],
+        agents: None,
     };
     let apps = vec![rules("api", "default"), rules("shop", "acme")];
     let gate = Gate::new(apps, &[plan()], metrics.clone()).unwrap();

@@ -117,6 +117,7 @@ pub fn app(name: &str) -> AppRules {
         waits_for_disk: false,
         cuts_on_revoke: true,
         routes: vec![],
+        agents: None,
     }
 }
 
@@ -412,6 +413,7 @@ pub fn call<'a>(path: &'a str, key: &'a str) -> CallRequest<'a> {
         address: Some("192.0.2.1".parse().unwrap()),
         presented: Presented::Credential(key.as_bytes()),
         idempotency: 0,
+        head: None,
     }
 }
 

@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
+use ::agents::CurrentRecognizer;
 use ::webhooks::Webhooks;
 use arc_swap::ArcSwap;
 use config::Config;
@@ -22,20 +22,18 @@ use tokio::runtime::Handle;
 use tokio::sync;
 use tokio::task::JoinHandle;
 
+use super::backlog::{CATCH_UP_TIMEOUT, judge, recompute};
 use super::counts::{Commits, ledger_counts};
 use super::data_dir::lock_data_dir;
 use super::no_room::Room;
 use super::running::Running;
 use super::upstreams::Reporter;
 use super::watch::{self, Watched};
+use crate::agents::GateAgents;
 use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
 use crate::start_error::StartError;
 use crate::{directory, fleet, former_plans, missing_plans, open_store, options, webhooks};
-
-/// The time for which a start waits for the records of earlier starts, so that every quota is
-/// exact. After it the gate serves while they are read.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The parts that exist before anything is opened: the data directory, the listeners, and the
 /// metrics.
@@ -82,6 +80,7 @@ struct Calls {
     workers: Vec<Arc<Worker>>,
     spender: Arc<Spender>,
     backends: Backends,
+    known_agents: Arc<CurrentRecognizer>,
 }
 
 /// Starts a gate with a configuration that was [judged](crate::check::judge).
@@ -284,41 +283,6 @@ impl Records {
     }
 }
 
-/// Waits until the records that a restored store lacks are in it again, however long that takes:
-/// the store knows nothing of leases that were taken after the backup, and would hand out the same
-/// units twice.
-async fn recompute(ledger: &Ledger) -> Result<(), StartError> {
-    tracing::warn!(
-        "the store is older than what it acknowledged, as one that was restored from a backup: nothing is leased until the journals \
-         of this gate are in its books again"
-    );
-    while !ledger.caught_up(CATCH_UP_TIMEOUT).await? {
-        let behind = ledger.counts().behind;
-        tracing::warn!(
-            behind,
-            "records are still to be brought into the restored store"
-        );
-        // A store that fails answers at once.
-        tokio::time::sleep(CATCH_UP_TIMEOUT / 4).await;
-    }
-    Ok(())
-}
-
-/// Refuses a journal of a newer version. A damaged one was reported and stays.
-fn judge(mut backlog: Backlog) -> Result<Backlog, StartError> {
-    let mut failed = backlog.take_failed();
-    match failed.iter().position(|(_, error)| error.is_newer()) {
-        None => Ok(backlog),
-        Some(at) => {
-            let (path, error) = failed.swap_remove(at);
-            Err(StartError::Newer {
-                path: path.display().to_string(),
-                error: Box::new(error),
-            })
-        }
-    }
-}
-
 impl Calls {
     async fn open(
         config: &Config,
@@ -332,7 +296,12 @@ impl Calls {
         let sessions = Sessions::new(licensing.clone(), stored.signing.clone(), session_options);
         let sessions = Arc::new(sessions);
         groundwork.spawn(sessions.clone().run());
-        let (rules, revisions) = (options::app_rules(config), config.plan_revisions());
+        let agents = GateAgents::open(config, &licensing)?;
+        groundwork.spawn(agents.run(config, groundwork.clock.clone())?);
+        let (rules, revisions) = (
+            options::app_rules(config, agents.deciding.as_ref()),
+            config.plan_revisions(),
+        );
         let gate = Gate::new(rules, &revisions, groundwork.metrics.clone());
         let gate = Arc::new(gate.map_err(|error| StartError::Apps(error.0))?);
         let parts = WorkerParts {
@@ -346,6 +315,7 @@ impl Calls {
             store: stored.store.clone(),
             licensing: licensing.clone(),
             gate: gate.clone(),
+            agents: agents.deciding,
             metrics: groundwork.metrics.clone(),
         };
         groundwork.spawn(learners.run());
@@ -377,6 +347,7 @@ impl Calls {
             workers: (0..groundwork.threads).map(worker).collect(),
             spender,
             backends,
+            known_agents: agents.known,
         })
     }
 }
@@ -457,7 +428,7 @@ fn control_state(
         spender: calls.spender.clone(),
         sessions: calls.sessions.clone(),
         webhooks,
-        agents: Arc::default(),
+        agents: calls.known_agents.clone(),
         ledger: records.ledger.clone(),
         ledger_options: records.options.clone(),
         store: stored.store.clone(),

@@ -28,7 +28,7 @@ pub(super) struct AccountRules {
     pub(super) number: u64,
     /// The rules with their places in the store, those that decide before others first.
     pub(super) rules: Vec<(u32, Arc<AgentRule>)>,
-    policy: AgentPolicy,
+    policy: Arc<AgentPolicy>,
 }
 
 /// The policies as they are now.
@@ -48,6 +48,12 @@ impl AgentPolicies {
     #[must_use]
     pub fn of(&self, account: &AccountName) -> &AgentPolicy {
         &self.rules_of(account).policy
+    }
+
+    /// Returns the same, to be kept. Costs a look-up.
+    #[must_use]
+    pub fn shared(&self, account: &AccountName) -> Arc<AgentPolicy> {
+        self.rules_of(account).policy.clone()
     }
 
     /// Returns the rules of an account, those that decide before others first.
@@ -101,7 +107,7 @@ impl AccountRules {
         let policy = AgentPolicy::new(rules.iter().map(|(_, rule)| rule.clone()));
         Self {
             number: rows.iter().map(|row| row.number).max().unwrap_or(0),
-            policy: policy.expect("there are no more rules than a policy holds"),
+            policy: Arc::new(policy.expect("there are no more rules than a policy holds")),
             rules,
         }
     }
