@@ -203,6 +203,7 @@ fn app() -> Result<AppRules, Box<dyn Error>> {
         test: false,
         waits_for_disk: false,
         cuts_on_revoke: true,
+        agents: None,
         routes: vec![RouteRules {
             path: "/v1".parse()?,
             ..RouteRules::any()

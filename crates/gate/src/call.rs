@@ -242,7 +242,8 @@ impl Forwarding {
     pub fn charged(&self, status: u16) -> Option<AgentPrice> {
         let ticket = self.ticket();
         let charge = ticket.charge?;
-        ticket.route.bills_forwarded(status).then_some(charge.price)
+        let bills = ticket.route.bills_forwarded(status) && !ticket.head.test;
+        bills.then_some(charge.price)
     }
 
     /// Notes that bytes of the request are about to reach the upstream.
