@@ -288,6 +288,8 @@ async fn a_token_opens_what_its_account_sells_to_its_agent_alone() {
         assert_eq!(other.shown, TokenShown::Unknown, "{text} {agent}");
         assert!(other.license.is_none());
     }
+    let of_software = world.licensing.license_of_key(&secret).await.unwrap();
+    assert!(of_software.is_none(), "software runs by no token");
     let (license, _) = world.issued_entry(Default::default()).await;
     let key = support::hash_of(&license);
     let plain = shown(&world, license.credential.unwrap().expose(), "GPTBot", API).await;

@@ -43,7 +43,7 @@ impl std::fmt::Debug for LicenseOfKey {
 impl Licensing {
     /// Returns the license of a key as the store has it now, whatever its status; `None`: no
     /// license has it. A text of AuthForge's shape without dashes that is no key stands for the
-    /// dashed one. API keys, access tokens and keys that have ended find nothing.
+    /// dashed one. API keys, access tokens, tokens of agents and keys that have ended find nothing.
     ///
     /// # Errors
     /// The store fails.
@@ -56,7 +56,9 @@ impl Licensing {
                 continue;
             };
             let credential = &found.credential;
-            let is_key = credential.kind != ApiKey::KIND && credential.kind != ACCESS_TOKEN_KIND;
+            let is_key = credential.kind != ApiKey::KIND
+                && credential.kind != ACCESS_TOKEN_KIND
+                && found.license.spec.agent.is_none();
             let now = self.clock.now();
             let lives = credential.status == CredentialStatus::Active
                 && credential.expires_at.is_none_or(|end| end > now);
