@@ -2,10 +2,12 @@
 //! is given by another, slots hold together, and what was decided at one is in force at all.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
-use testkit::client::{self, Request, Response};
+use testkit::client::{self, Connection, Request, Response};
 use testkit::eventually::{test_timeout, wait_for};
 use testkit::{App, Config, assert_eventually};
 
@@ -115,6 +117,45 @@ fn an_answer_that_was_lost_at_one_gate_is_given_by_another_and_costs_once() {
             .collect::<HashSet<_>>()
     };
     assert_eventually!(calls().len() == 10);
+}
+
+/// The validations that a gate had claimed when it was killed are told apart from those that it had
+/// not by nobody: all of them are answered by another gate, although the dead one does not come back.
+#[test]
+fn a_validation_that_was_cut_off_by_the_death_of_its_gate_is_answered_by_another() {
+    let mut software = Software::start();
+    let key = software.license(1);
+    let addr = software.fleet.gates[0].control_addr();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let program = |program: usize| {
+        let body = software.body(&key, "a", "");
+        let answered = Arc::clone(&answered);
+        thread::spawn(move || {
+            for number in 0.. {
+                let mut body = body.clone();
+                body["nonce"] = json!(format!("{program}-{number}"));
+                let text = body.to_string();
+                let request = Request::post("/auth/validate", text.as_bytes());
+                let connection = Connection::open(addr).ok();
+                let answer = connection.and_then(|mut connection| connection.call(&request).ok());
+                if answer.is_none_or(|answer| answer.status != 200) {
+                    return body;
+                }
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            body
+        })
+    };
+    let programs: Vec<_> = (0..8).map(program).collect();
+    assert_eventually!(answered.load(Ordering::Relaxed) >= 40);
+    software.fleet.gates[0].kill9();
+    for program in programs {
+        let lost = program.join().expect("a program ends");
+        let answer = software.validate(1, &lost);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let again = software.validate(2, &lost);
+        assert_eq!((again.status, again.text()), (200, answer.text()));
+    }
 }
 
 #[test]

@@ -158,6 +158,7 @@ impl Services {
             ],
             reference: CallId::generate().as_u128(),
             prepared: None,
+            waits_for_disk: true,
             lifetime: StampRequest::REMEMBERED,
             dead: &self.api().ledger.earlier_starts(),
         };
@@ -165,7 +166,7 @@ impl Services {
             Idempotency::Run(claim) => self.claimed_stamp(&request, license.id, claim).await,
             Idempotency::Replay { answer, .. } => serde_json::from_slice(&answer)
                 .map_err(|error| StampError::Fault(Fault::internal(&error))),
-            Idempotency::InProgress => Err(StampError::InProgress),
+            Idempotency::InProgress | Idempotency::Elsewhere(_) => Err(StampError::InProgress),
             Idempotency::Conflict => Err(StampError::Conflict),
         }
     }

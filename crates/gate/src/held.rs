@@ -67,6 +67,12 @@ impl Held<'_> {
         self.routed.call_id = call_id;
     }
 
+    /// Returns whether the app's records wait for the disk.
+    #[must_use]
+    pub fn waits_for_disk(&self) -> bool {
+        self.routed.route.app.waits_for_disk
+    }
+
     /// Writes the record. Returns when it is as durable as the app asks (G1).
     ///
     /// # Errors

@@ -55,7 +55,7 @@ pub use operations::{
     AppSecrets, AuditedLicensing, BalanceView, ClaimedToken, ExistingKey, Idempotency,
     IdempotencyGuard, IdempotentRequest, ImportRequest, ImportedRow, IssueRequest, Issued,
     IssuedApiKey, IssuedAppSecret, IssuedManagementKey, IssuedToken, KeyEnd, KeyRefusal, KeySource,
-    ManagementKeyRequest, NotIssued, RowToImport, TokenRequest, UserRequest,
+    ManagementKeyRequest, NotIssued, RowToImport, TokenRequest, Unfinished, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};

@@ -22,6 +22,7 @@ const fn request(content: &'static [&'static [u8]], reference: u128) -> Idempote
         content,
         reference,
         prepared: None,
+        waits_for_disk: true,
         lifetime: Duration::from_secs(3_600),
         dead: &[],
     }
@@ -88,7 +89,7 @@ async fn what_another_gate_left_is_taken_over_when_its_journal_was_read() {
     ));
     let once = world.licensing.once(&request(&[b"a"], 2)).await.unwrap();
     assert!(
-        matches!(once, Idempotency::InProgress),
+        matches!(once, Idempotency::Elsewhere(_)),
         "the other gate may be at it"
     );
     let finished = world.store.finish_instance(other.instance, world.now());
@@ -149,7 +150,7 @@ const PREPARED: IdempotentRequest<'static> = IdempotentRequest {
 async fn answer_of(world: &World) -> Option<(Vec<u8>, Timestamp)> {
     match world.licensing.once(&PREPARED).await.unwrap() {
         Idempotency::Replay { answer, claimed_at } => Some((answer, claimed_at)),
-        Idempotency::InProgress => None,
+        Idempotency::InProgress | Idempotency::Elsewhere(_) => None,
         other => panic!("{other:?}"),
     }
 }

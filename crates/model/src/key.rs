@@ -133,6 +133,21 @@ impl Credential {
         fits.then(|| Self(Zeroizing::new(in_fours(text))))
     }
 
+    /// Returns the key of AuthForge's shape that is meant by a text in another spelling: without its
+    /// dashes, with small letters, or both; `None` for any other text, and for such a key as it is.
+    /// A text may be a key of somebody's own as it stands: look for that one first.
+    #[must_use]
+    pub fn meant_by(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let is_dashed = bytes.len() == 19 && [4, 9, 14].iter().all(|at| bytes[*at] == b'-');
+        if bytes.len() != 16 && !is_dashed {
+            return None;
+        }
+        let bare = Zeroizing::new(text.replace('-', "").to_ascii_uppercase());
+        let meant = Self::with_dashes(&bare)?;
+        (meant.expose() != text).then_some(meant)
+    }
+
     /// Generates a random key. For `Imported` it is one of our own format.
     ///
     /// # Panics
@@ -386,6 +401,23 @@ mod tests {
         let lower = bare.to_lowercase();
         for other in [key.expose(), &bare[1..], &lower, "ABCDEFGHIJKLMNOP", ""] {
             assert_eq!(Credential::with_dashes(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_authforge_is_known_in_small_letters() {
+        let key = Credential::generate(KeyFormat::Authforge);
+        let bare = key.expose().replace('-', "");
+        let small = key.expose().to_lowercase();
+        for text in [&bare, &small, &bare.to_lowercase()] {
+            // A key may have no letters.
+            if text != key.expose() {
+                assert_eq!(Credential::meant_by(text), Some(key.clone()), "{text}");
+            }
+        }
+        let misplaced = format!("{}-{}-", &small[..9], &small[9..17]);
+        for other in [key.expose(), &misplaced, &bare[1..], "abcdefghijklmnop", ""] {
+            assert_eq!(Credential::meant_by(other), None, "{other}");
         }
     }
 

@@ -19,6 +19,7 @@ use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
 use serde::{Deserialize, Serialize};
 use store::ClaimKind;
 
+use crate::http::body::read_bytes;
 use crate::http::caller::Caller;
 use crate::http::extract::BULK_BODY_LIMIT;
 use crate::http::problem::{Code, Problem};
@@ -40,8 +41,6 @@ pub(crate) const UNKNOWN: &str = "look whether the first try made it, then use a
 /// The length of the longest answer that is kept, in bytes; a bulk of 10,000 licenses is far below
 /// it.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
-/// The time within which a whole body must have arrived.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An answer in the form in which it is kept.
 #[derive(Serialize, Deserialize)]
@@ -68,11 +67,7 @@ pub(crate) async fn guard(
     let owner = owner(&caller);
     let path = request.uri().path().to_owned();
     let (head, body) = request.into_parts();
-    let reading = axum::body::to_bytes(body, BULK_BODY_LIMIT);
-    let body = tokio::time::timeout(BODY_TIMEOUT, reading).await;
-    let body = body
-        .map_err(|_| Problem::new(Code::RequestTimeout, "send the body within 30 s"))?
-        .map_err(|_| Problem::new(Code::BodyTooLarge, "send less at once"))?;
+    let body = read_bytes(body, BULK_BODY_LIMIT).await?;
     let name: [&[u8]; 3] = [owner.as_bytes(), path.as_bytes(), key.as_bytes()];
     let request = IdempotentRequest {
         kind: ClaimKind::IdempotencyKey,
@@ -80,6 +75,7 @@ pub(crate) async fn guard(
         content: &[&body],
         reference: 0,
         prepared: None,
+        waits_for_disk: true,
         lifetime: LIFETIME,
         dead: &state.ledger.earlier_starts(),
     };
@@ -94,7 +90,7 @@ pub(crate) async fn guard(
             keep(&state, claim, &name, response).await
         }
         Idempotency::Replay { answer: sealed, .. } => replay(&state, &name, &sealed),
-        Idempotency::InProgress => {
+        Idempotency::InProgress | Idempotency::Elsewhere(_) => {
             let problem = Problem::new(Code::IdempotencyInProgress, IN_PROGRESS);
             Err(problem.retry_after(Duration::from_secs(1)))
         }

@@ -130,6 +130,7 @@ async fn a_request_that_broke_off_is_not_done_again_and_says_so() {
         content: &[BODY.as_bytes()],
         reference: 0,
         prepared: None,
+        waits_for_disk: true,
         lifetime: Duration::from_secs(60),
         dead: &[],
     };

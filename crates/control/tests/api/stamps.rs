@@ -136,6 +136,7 @@ async fn broken_off(world: &World, license: LicenseId, id: &str, call_id: CallId
         ],
         reference: call_id.as_u128(),
         prepared: None,
+        waits_for_disk: true,
         lifetime: StampRequest::REMEMBERED,
         dead: &[],
     };

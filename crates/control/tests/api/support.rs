@@ -93,6 +93,25 @@ impl World {
         self.spender.tick();
     }
 
+    /// Opens the operations of another gate of the same store, which never ends on its own.
+    pub(crate) async fn neighbour(&self) -> Arc<Licensing> {
+        let (instance, clock) = (InstanceId::generate(), self.hand.clone());
+        let began = self
+            .store
+            .begin_instance(instance, "other".to_owned(), self.services.now());
+        began.await.unwrap();
+        let (options, hasher) = (LicensingOptions::default(), KeyHasher::new(&[7; 32]));
+        let opened = Licensing::open(
+            options,
+            self.store.clone(),
+            hasher,
+            plans(),
+            instance,
+            clock,
+        );
+        opened.await.unwrap()
+    }
+
     async fn made(
         protocols: &[&'static dyn Protocol],
         clock: Arc<dyn Clock>,

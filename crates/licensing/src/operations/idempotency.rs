@@ -31,6 +31,9 @@ pub struct IdempotentRequest<'a> {
     /// given when [`Licensing::finish_prepared`] says that the operation is done. `None`: the
     /// operation makes its answer.
     pub prepared: Option<&'a [u8]>,
+    /// Whether its claim must outlast the machine, not only every process: where the work itself
+    /// does.
+    pub waits_for_disk: bool,
     /// The time for which the request is remembered.
     pub lifetime: Duration,
     /// The instances that are dead and whose records are read here, though they are not all in the
@@ -52,8 +55,28 @@ pub enum Idempotency {
     },
     /// Another caller is carrying the operation out now: ask again in a moment.
     InProgress,
+    /// Another gate has claimed the operation: it carries it out now, or died before its end. That
+    /// is known when its journal is read, and then the operation is handed on.
+    Elsewhere(Unfinished),
     /// The name was used for something else.
     Conflict,
+}
+
+/// An operation that another gate has claimed and not ended.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The answer that is given once the operation is done; `None`: the operation makes it.
+    pub prepared: Option<Vec<u8>>,
+    /// The time at which the operation was asked for first.
+    pub claimed_at: Timestamp,
+}
+
+impl std::fmt::Debug for Unfinished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unfinished")
+            .field("claimed_at", &self.claimed_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The right to carry out an idempotent operation. If it is dropped unfinished, the operation stays
@@ -128,7 +151,7 @@ impl Licensing {
             owner: self.instance,
             reference: request.reference,
             prepared: guard.prepared.clone(),
-            waits_for_disk: true,
+            waits_for_disk: request.waits_for_disk,
             at: now,
             expires_at: guard.expires_at,
         };
@@ -146,7 +169,13 @@ impl Licensing {
             });
         }
         if !self.take_over(key, &claim, request.dead).await? {
-            return Ok(Idempotency::InProgress);
+            return Ok(match claim.owner == self.instance {
+                true => Idempotency::InProgress,
+                false => Idempotency::Elsewhere(Unfinished {
+                    prepared: claim.prepared,
+                    claimed_at: claim.claimed_at,
+                }),
+            });
         }
         guard.reference = claim.reference;
         guard.broken_off = Some(claim.claimed_at);

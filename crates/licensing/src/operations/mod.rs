@@ -38,7 +38,7 @@ pub(crate) use app_secret_cache::AppSecretCache;
 pub use change::BalanceView;
 pub use credits::AdjustedBalance;
 pub(crate) use expiry::ExpiryTask;
-pub use idempotency::{Idempotency, IdempotencyGuard, IdempotentRequest};
+pub use idempotency::{Idempotency, IdempotencyGuard, IdempotentRequest, Unfinished};
 pub use import::{ExistingKey, ImportRequest, ImportedRow, RowToImport};
 pub(crate) use in_flight::InFlight;
 pub(crate) use issue::Minted;

@@ -305,6 +305,7 @@ async fn an_activation_that_was_broken_off_is_paid_by_who_asks_again() {
         content: &[b""],
         reference: call_id.as_u128(),
         prepared: Some(&licensing.seal_answer(&name, kept.to_string().as_bytes())),
+        waits_for_disk: true,
         lifetime: Duration::from_secs(600),
         dead: &[],
     };
@@ -332,6 +333,40 @@ async fn an_activation_that_was_broken_off_is_paid_by_who_asks_again() {
         assert_eq!(again["file"], "a file");
         assert_eq!(software.credits().await, 3);
     }
+}
+
+/// A gate claimed the activation of a device and died: another makes the file, and is paid once.
+#[tokio::test]
+async fn an_activation_of_a_gate_that_died_is_carried_out_at_another() {
+    let software = Software::with(selling_offline()).await;
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    software.credit(5).await;
+    let licensing = software.world.services.licensing();
+    let license = licensing.license_of_key(&key).await.unwrap().unwrap();
+    let (dead, device) = (software.world.neighbour().await, "a");
+    let license_id = license.stored.license.id.as_u128().to_be_bytes();
+    let name: [&[u8]; 3] = [b"authforge activate", &license_id, device.as_bytes()];
+    let (call_id, now) = (CallId::generate(), software.world.services.now());
+    let made = json!({ "id": call_id, "issued_at": now, "text": "a file" });
+    let claim = IdempotentRequest {
+        kind: ClaimKind::Nonce,
+        name: &name,
+        content: &[b""],
+        reference: call_id.as_u128(),
+        prepared: Some(&dead.seal_answer(&name, made.to_string().as_bytes())),
+        waits_for_disk: true,
+        lifetime: Duration::from_secs(600),
+        dead: &[],
+    };
+    let claimed = dead.once(&claim).await.unwrap();
+    assert!(matches!(claimed, Idempotency::Run(_)));
+    software.pass(5).await;
+    for status in [201, 200, 200] {
+        let answer = software.activate(&key, device).await.json(status);
+        assert_eq!(answer["file"], "a file");
+        assert_eq!(software.credits().await, 3);
+    }
+    assert_eq!(software.shown(&key).await["hwidList"], json!([device]));
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! Requests that are sent again: after an answer that was lost, or by somebody who listened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::json;
+use licensing::{Idempotency, IdempotentRequest};
+use model::CallId;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use store::ClaimKind;
 use tokio::task::JoinSet;
 
 use super::{Software, refused};
@@ -90,6 +95,60 @@ async fn a_refusal_leaves_its_nonce_free() {
         .json(200);
     assert_eq!(software.auth("validate", &other).await.status, 200);
     assert_eq!(software.credits().await, 0);
+}
+
+/// A gate claimed the nonce and died: another gives its answer, for which that gate's record costs.
+#[tokio::test]
+async fn a_validation_of_a_gate_that_died_is_answered_by_another_which_takes_no_credit() {
+    const ANSWER: &str = r#"{"status":"success"}"#;
+    let software = Software::start().await;
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    software.credit(1).await;
+    let dead = software.world.neighbour().await;
+    let claim = async |body: &Value| {
+        let content = Sha256::digest(body.to_string());
+        let nonce = body["nonce"].as_str().unwrap().as_bytes();
+        let name: [&[u8]; 3] = [b"authforge validate", b"api", nonce];
+        let sealed_under: [&[u8]; 4] = [name[0], name[1], name[2], &content];
+        let request = IdempotentRequest {
+            kind: ClaimKind::Nonce,
+            name: &name,
+            content: &[&content],
+            reference: CallId::generate().as_u128(),
+            prepared: Some(&dead.seal_answer(&sealed_under, ANSWER.as_bytes())),
+            waits_for_disk: true,
+            lifetime: Duration::from_secs(600),
+            dead: &[],
+        };
+        let claimed = dead.once(&request).await.unwrap();
+        assert!(matches!(claimed, Idempotency::Run(_)));
+    };
+    let (body, other) = (software.body(&key, "a"), software.body(&key, "b"));
+    claim(&body).await;
+    claim(&other).await;
+    // It may be at it: nothing is given before five seconds are over.
+    let mut early = std::pin::pin!(software.auth("validate", &body));
+    let waits = tokio::time::timeout(Duration::from_millis(300), &mut early).await;
+    assert!(waits.is_err(), "{waits:?}");
+    software.pass(5).await;
+    assert_eq!(early.await.text(), ANSWER);
+    for _ in 0..2 {
+        let answer = software.auth("validate", &body).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, ANSWER));
+    }
+    let mut changed = body.clone();
+    changed["ttlSeconds"] = json!(3_600);
+    let refusal = software.auth("validate", &changed).await;
+    refused(&refusal, 401, "replay_detected");
+    assert_eq!(software.shown(&key).await["hwidList"], json!(["a"]));
+    let refusal = software.auth("validate", &other).await;
+    refused(&refusal, 403, "hwid_mismatch");
+    assert_eq!(software.credits().await, 1, "none was taken");
+    software.session(&key, "a").await;
+    refused(&software.auth("validate", &body).await, 429, "no_credits");
+    software.pass(55).await;
+    let refusal = software.auth("validate", &body).await;
+    refused(&refusal, 401, "replay_detected");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub(super) async fn once<F: Future<Output = Result<Value, Failure>>>(
         content: &[body],
         reference: 0,
         prepared: None,
+        waits_for_disk: true,
         lifetime: LIFETIME,
         dead: &asked.services.api().ledger.earlier_starts(),
     };
@@ -46,7 +47,9 @@ pub(super) async fn once<F: Future<Output = Result<Value, Failure>>>(
             let unreadable = || Fault::internal(&"a kept answer cannot be read");
             return Ok(created(answer.ok_or_else(unreadable)?));
         }
-        Idempotency::InProgress => return Err(Failure::in_progress(IN_PROGRESS)),
+        Idempotency::InProgress | Idempotency::Elsewhere(_) => {
+            return Err(Failure::in_progress(IN_PROGRESS));
+        }
         Idempotency::Conflict => {
             return Err(refused("it was used for another request: use another one"));
         }

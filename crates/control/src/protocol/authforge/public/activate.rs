@@ -107,6 +107,7 @@ impl Activation<'_> {
             content: &[],
             call_id,
             prepared: &licensing.seal_answer(&name, &made),
+            waits_for_disk: true,
         };
         let open = |sealed: &[u8]| {
             let opened = licensing.open_answer(&name, sealed);
@@ -118,19 +119,31 @@ impl Activation<'_> {
                 let made = open(&answer)?;
                 return Ok(self.shown(&made.text, made.id.as_u128(), true));
             }
+            // Whoever has the file kept pays for it, so that both gates may try.
+            Claim::Left { answer, .. } => {
+                return match licensing.offline_file_of(license, device).await? {
+                    Some(file) => self.kept(&file),
+                    None => self.make(&open(&answer)?, None).await,
+                };
+            }
             Claim::Run(guard) => guard,
         };
         match licensing.offline_file_of(license, device).await? {
             Some(file) => self.repeat(&file, guard).await,
             None => {
                 let made = open(guard.prepared.as_deref().unwrap_or_default())?;
-                self.make(&made, guard).await
+                self.make(&made, Some(guard)).await
             }
         }
     }
 
-    /// Keeps the file of a new device, binds the device, and records the cost.
-    async fn make(&self, made: &Made, guard: IdempotencyGuard) -> Result<Response, Refusal> {
+    /// Keeps the file of a new device, binds the device, and records the cost. `None` in place of a
+    /// claim: another gate has it.
+    async fn make(
+        &self,
+        made: &Made,
+        guard: Option<IdempotencyGuard>,
+    ) -> Result<Response, Refusal> {
         let work = Work::Activation;
         let paid = async {
             let payment = self.context.pay(self.parties, self.app, work, self.client);
@@ -141,13 +154,17 @@ impl Activation<'_> {
         let payment = match paid.await {
             Ok(payment) => payment,
             Err(Unkept::Nothing(refusal)) => {
-                self.context.release(guard).await;
+                if let Some(guard) = guard {
+                    self.context.release(guard).await;
+                }
                 return Err(refusal);
             }
             Err(Unkept::Perhaps(refusal)) => return Err(refusal),
         };
         payment.record(made.id).await?;
-        self.context.services.licensing().finish_prepared(guard);
+        if let Some(guard) = guard {
+            self.context.services.licensing().finish_prepared(guard);
+        }
         Ok(self.shown(&made.text, made.id.as_u128(), false))
     }
 
@@ -211,7 +228,12 @@ impl Activation<'_> {
             }
             None => self.context.release(guard).await,
         }
-        let text = licensing.offline_file_text(file);
+        self.kept(file)
+    }
+
+    /// Returns the answer that shows a file of before.
+    fn kept(&self, file: &OfflineFile) -> Result<Response, Refusal> {
+        let text = self.context.services.licensing().offline_file_text(file);
         let text = text.ok_or_else(Refusal::unavailable)?;
         Ok(self.shown(&text, file.id, true))
     }
@@ -241,11 +263,11 @@ impl Activation<'_> {
         })
     }
 
-    /// Returns the license key with its dashes.
+    /// Returns the license key in capital letters with its dashes.
     fn key(&self) -> String {
         let text = self.credentials.key;
-        let dashed = Credential::with_dashes(text);
-        dashed.map_or_else(|| text.to_owned(), |key| key.expose().to_owned())
+        let meant = Credential::meant_by(text);
+        meant.map_or_else(|| text.to_owned(), |key| key.expose().to_owned())
     }
 
     /// Returns the answer that shows a file.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
+use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest, Unfinished};
 use model::{CallId, Timestamp};
 use store::ClaimKind;
 
@@ -25,6 +25,8 @@ pub(super) struct Work<'a> {
     pub(super) call_id: CallId,
     /// The answer that is given once it is done, sealed.
     pub(super) prepared: &'a [u8],
+    /// Whether its claim must outlast the machine, as its record does.
+    pub(super) waits_for_disk: bool,
 }
 
 /// The result of the claim of work.
@@ -38,12 +40,22 @@ pub(super) enum Claim {
         /// The time at which it was claimed.
         claimed_at: Timestamp,
     },
+    /// Another gate claimed it and did not end it in the time in which work ends: that gate died, or
+    /// hangs. What it recorded stands in its own journal, and is counted when that is read.
+    Left {
+        /// Its answer, sealed.
+        answer: Vec<u8>,
+        /// The time at which it was claimed.
+        claimed_at: Timestamp,
+    },
 }
 
 impl Context {
-    /// Claims work. Waits for the same work where it is under way.
+    /// Claims work. Waits for the same work where it is under way, at most five seconds, and no
+    /// longer than until it was begun at another gate five seconds ago.
     pub(super) async fn claim(&self, work: &Work<'_>) -> Result<Claim, Refusal> {
         const PAUSE: Duration = Duration::from_millis(25);
+        const LONGEST_PAUSE: Duration = Duration::from_millis(200);
         let dead = self.services.api().ledger.earlier_starts();
         let request = IdempotentRequest {
             kind: ClaimKind::Nonce,
@@ -51,10 +63,12 @@ impl Context {
             content: &[work.content],
             reference: work.call_id.as_u128(),
             prepared: Some(work.prepared),
+            waits_for_disk: work.waits_for_disk,
             lifetime: REMEMBERED,
             dead: &dead,
         };
         let begun = tokio::time::Instant::now();
+        let mut pause = PAUSE;
         loop {
             match self.services.licensing().once(&request).await? {
                 Idempotency::Run(guard) => return Ok(Claim::Run(guard)),
@@ -62,10 +76,19 @@ impl Context {
                     return Ok(Claim::Done { answer, claimed_at });
                 }
                 Idempotency::Conflict => return Err(Code::ReplayDetected.into()),
-                Idempotency::InProgress if begun.elapsed() >= LONGEST_WAIT => {
-                    return Err(Refusal::unavailable());
+                Idempotency::Elsewhere(Unfinished {
+                    prepared: Some(answer),
+                    claimed_at,
+                }) if begun.elapsed() >= LONGEST_WAIT
+                    || self.services.now().since(claimed_at) >= LONGEST_WAIT =>
+                {
+                    return Ok(Claim::Left { answer, claimed_at });
                 }
-                Idempotency::InProgress => tokio::time::sleep(PAUSE).await,
+                _ if begun.elapsed() >= LONGEST_WAIT => return Err(Refusal::unavailable()),
+                Idempotency::InProgress | Idempotency::Elsewhere(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = LONGEST_PAUSE.min(2 * pause);
+                }
             }
         }
     }

@@ -37,6 +37,11 @@ impl Context {
 }
 
 impl Payment<'_> {
+    /// Returns whether the app's records wait for the disk.
+    pub(super) fn waits_for_disk(&self) -> bool {
+        self.held.waits_for_disk()
+    }
+
     /// Writes the record of the work. Returns when it is as durable as the app asks.
     ///
     /// # Errors

@@ -81,20 +81,28 @@ impl Validation<'_> {
     /// done before costs nothing, even if nothing is left to pay with.
     async fn answer(&self, paid: Result<Payment<'_>, Refusal>) -> Result<Response, Refusal> {
         let call_id = CallId::generate();
+        let text = self.text(call_id).await?;
+        let licensing = self.context.services.licensing();
         let work = once::Work {
             name: &self.name(),
             content: &self.content,
             call_id,
-            prepared: &self.prepare(call_id).await?,
+            prepared: &licensing.seal_answer(&self.seal_name(), &text),
+            waits_for_disk: match &paid {
+                Ok(payment) => payment.waits_for_disk(),
+                Err(_) => true,
+            },
         };
         match self.context.claim(&work).await? {
             Claim::Done { answer, claimed_at } => self.repeat(&answer, claimed_at),
-            Claim::Run(guard) => self.work(paid, guard).await,
+            Claim::Left { answer, claimed_at } => self.stand_in(paid, &answer, claimed_at).await,
+            Claim::Run(guard) if guard.broken_off.is_none() => self.work(paid, guard, text).await,
+            Claim::Run(guard) => self.end(paid, guard).await,
         }
     }
 
-    /// Returns the answer that is given when the work is done, sealed.
-    async fn prepare(&self, call_id: CallId) -> Result<Vec<u8>, Refusal> {
+    /// Returns the answer that is given when the work is done.
+    async fn text(&self, call_id: CallId) -> Result<Vec<u8>, Refusal> {
         let (license, now) = (self.license, self.context.services.spender().now());
         let new = NewSession {
             app: self.app,
@@ -108,9 +116,7 @@ impl Validation<'_> {
             now,
         };
         let signed = self.context.session(&new).await?;
-        let text = serde_json::to_vec(&signed).expect("an answer is plain data");
-        let licensing = self.context.services.licensing();
-        Ok(licensing.seal_answer(&self.seal_name(), &text))
+        Ok(serde_json::to_vec(&signed).expect("an answer is plain data"))
     }
 
     /// Returns the number of devices of the license once this one is bound.
@@ -131,23 +137,41 @@ impl Validation<'_> {
         if services.now().since(claimed_at) >= REPEATABLE {
             return Err(Code::ReplayDetected.into());
         }
-        let opened = services.licensing().open_answer(&self.seal_name(), sealed);
-        let text = opened.ok_or_else(Refusal::unavailable)?;
-        Ok(json(StatusCode::OK, text))
+        Ok(json(StatusCode::OK, self.open(sealed)?))
     }
 
-    /// Binds the device and records the validation.
-    async fn work(
+    fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let licensing = self.context.services.licensing();
+        let opened = licensing.open_answer(&self.seal_name(), sealed);
+        opened.ok_or_else(Refusal::unavailable)
+    }
+
+    /// Answers in place of a gate that died, or hangs, before it ended the work. Credits must be
+    /// there, and are left: that gate's record, if it wrote one, is the one that costs.
+    async fn stand_in(
+        &self,
+        paid: Result<Payment<'_>, Refusal>,
+        sealed: &[u8],
+        claimed_at: Timestamp,
+    ) -> Result<Response, Refusal> {
+        let answer = self.repeat(sealed, claimed_at)?;
+        drop(paid?);
+        self.bind().await?;
+        Ok(answer)
+    }
+
+    /// Ends work that was broken off, unless all but its end was done.
+    async fn end(
         &self,
         paid: Result<Payment<'_>, Refusal>,
         guard: IdempotencyGuard,
     ) -> Result<Response, Refusal> {
         let services = &self.context.services;
-        let (licensing, license) = (services.licensing(), self.license.license());
-        let call_id = CallId::from_u128(guard.reference);
+        let (licensing, license) = (services.licensing(), self.license.license().id);
         let sealed = guard.prepared.clone().unwrap_or_default();
         if let Some(since) = guard.broken_off {
-            let recorded = services.recorded_call(license.id, call_id, since).await;
+            let call_id = CallId::from_u128(guard.reference);
+            let recorded = services.recorded_call(license, call_id, since).await;
             let recorded =
                 recorded.map_err(|fault| Refusal::of_fault(&fault, Code::SystemError))?;
             if recorded.is_some() {
@@ -156,6 +180,17 @@ impl Validation<'_> {
                 return answer;
             }
         }
+        let text = self.open(&sealed)?;
+        self.work(paid, guard, text).await
+    }
+
+    /// Binds the device, records the validation, and answers with a text.
+    async fn work(
+        &self,
+        paid: Result<Payment<'_>, Refusal>,
+        guard: IdempotencyGuard,
+        text: Vec<u8>,
+    ) -> Result<Response, Refusal> {
         let paid = match paid {
             Ok(payment) => self.bind().await.map(|()| payment),
             refused => refused,
@@ -168,10 +203,8 @@ impl Validation<'_> {
             }
         };
         // A journal that failed may have kept the record: then the next try finds it.
-        payment.record(call_id).await?;
-        licensing.finish_prepared(guard);
-        let opened = licensing.open_answer(&self.seal_name(), &sealed);
-        let text = opened.ok_or_else(Refusal::unavailable)?;
+        payment.record(CallId::from_u128(guard.reference)).await?;
+        self.context.services.licensing().finish_prepared(guard);
         Ok(json(StatusCode::OK, text))
     }
 
