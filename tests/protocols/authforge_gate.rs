@@ -83,12 +83,12 @@ fn case_95_every_key_is_listed_once_as_it_was_made() {
 }
 
 #[test]
-fn the_same_license_opens_the_gate_with_and_without_dashes_and_its_variable_opens_routes() {
+fn the_same_license_opens_the_gate_in_every_spelling_of_its_key_and_its_variable_opens_routes() {
     let seller = Seller::start();
     let key = seller.make(1).remove(0);
-    let bare = key.replace('-', "");
+    let (bare, small) = (key.replace('-', ""), key.to_lowercase());
     let call = |path: &str, key: &str| seller.site.gateway.call(&Request::get(path).key(key));
-    for text in [&key, &bare, &key] {
+    for text in [&key, &bare, &small, &bare.to_lowercase(), &key] {
         assert_eq!(call("/hello", text).status, 200, "{text}");
         assert_eq!(call("/export", text).status, 403);
     }
@@ -99,7 +99,7 @@ fn the_same_license_opens_the_gate_with_and_without_dashes_and_its_variable_open
     let path = format!("/v1/licenses/{bare}");
     let revoked = seller.ask("PUT", &path, &json!({ "action": "revoke" }));
     assert_eq!(revoked.json()["status"], "revoked");
-    for text in [&key, &bare] {
+    for text in [&key, &bare, &small] {
         assert_eq!(
             call("/hello", text).refusal_code().as_deref(),
             Some("license_disabled")
@@ -111,8 +111,8 @@ fn the_same_license_opens_the_gate_with_and_without_dashes_and_its_variable_open
 fn a_key_in_a_url_is_in_no_log_metric_or_audit_entry() {
     let seller = Seller::start();
     let key = seller.make(1).remove(0);
-    let bare = key.replace('-', "");
-    for text in [&key, &bare] {
+    let (bare, small) = (key.replace('-', ""), key.to_lowercase());
+    for text in [&key, &bare, &small] {
         for path in ["", "/variables", "/offline-files", "/nothing/here", "/"] {
             for method in ["GET", "PUT", "POST", "PATCH"] {
                 let path = format!("/v1/licenses/{text}{path}");
@@ -125,6 +125,10 @@ fn a_key_in_a_url_is_in_no_log_metric_or_audit_entry() {
                 );
                 assert!(
                     !is_refusal || !shown.contains(&bare[4..]),
+                    "{method} {path}: {shown}"
+                );
+                assert!(
+                    !is_refusal || !shown.contains(&small[4..]),
                     "{method} {path}: {shown}"
                 );
             }
@@ -141,7 +145,7 @@ fn a_key_in_a_url_is_in_no_log_metric_or_audit_entry() {
     ] {
         assert!(!text.is_empty(), "{name}");
         // The first group is shown, to tell keys apart.
-        for part in [&key[4..], &bare[4..]] {
+        for part in [&key[4..], &bare[4..], &small[4..]] {
             assert!(!text.contains(part), "{name}: {part}");
         }
     }

@@ -32,7 +32,8 @@ impl Gate {
     }
 
     /// Returns the license of a credential, whatever the state of either and whichever the app. A
-    /// text of AuthForge's shape without dashes that is no credential stands for the dashed one.
+    /// text that is no credential, but a key of AuthForge's shape in another spelling, stands for
+    /// that key.
     ///
     /// # Errors
     /// [`Refusal::LicenseUnknown`] (for access tokens [`Refusal::TokenInvalid`]), or
@@ -44,27 +45,27 @@ impl Gate {
         now: Moment,
     ) -> Result<Arc<CachedLicense>, Refusal> {
         let text = std::str::from_utf8(credential).unwrap_or_default();
-        let Some(dashed) = Credential::with_dashes(text) else {
+        let Some(meant) = Credential::meant_by(text) else {
             return self.look_up_text(worker, credential, now).await;
         };
         let admission = &worker.admission;
         let find = |text: &[u8]| admission.find(&admission.hasher().hash(text), now);
         // Not to wait for news of the text as it was sent on every call.
         let is_absent = matches!(find(credential), Found::Unknown | Found::Unheard);
-        let is_dashed = || {
+        let is_meant = || {
             matches!(
-                find(dashed.expose().as_bytes()),
+                find(meant.expose().as_bytes()),
                 Found::Known(_) | Found::Cold
             )
         };
-        if is_absent && is_dashed() {
+        if is_absent && is_meant() {
             return self
-                .look_up_text(worker, dashed.expose().as_bytes(), now)
+                .look_up_text(worker, meant.expose().as_bytes(), now)
                 .await;
         }
         match self.look_up_text(worker, credential, now).await {
             Err(Refusal::LicenseUnknown) => {
-                self.look_up_text(worker, dashed.expose().as_bytes(), now)
+                self.look_up_text(worker, meant.expose().as_bytes(), now)
                     .await
             }
             found => found,

@@ -97,7 +97,11 @@ fn secret(word: &str) -> Option<Range<usize>> {
     if begins_grouped(word, &[8, 4, 4], hex) && !is_call_id(word) {
         return Some(4..end);
     }
-    if end == 19 && begins_grouped(word, &[4, 4, 4, 4], upper) {
+    // Small letters are taken for capitals where such a key is presented; a name of four words has
+    // no digits.
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    let of_key = |byte: u8| upper(byte) || (has_digit && byte.is_ascii_lowercase());
+    if end == 19 && begins_grouped(word, &[4, 4, 4, 4], of_key) {
         return Some(4..end);
     }
     random_letters(word)
@@ -233,6 +237,13 @@ mod tests {
                 assert!(!cut.contains(&key[..14]), "{key}: {cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_of_authforge_in_small_letters_is_masked_and_four_words_are_not() {
+        let text = "there is no license `a3k9-bfwx-7np2-qhdt`";
+        assert_eq!(masked(text), "there is no license `a3k9…`");
+        assert_eq!(masked("some-name-like-this"), "some-name-like-this");
     }
 
     #[test]

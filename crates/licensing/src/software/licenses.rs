@@ -42,14 +42,15 @@ impl std::fmt::Debug for LicenseOfKey {
 
 impl Licensing {
     /// Returns the license of a key as the store has it now, whatever its status; `None`: no
-    /// license has it. A text of AuthForge's shape without dashes that is no key stands for the
-    /// dashed one. API keys, access tokens, tokens of agents and keys that have ended find nothing.
+    /// license has it. A text that is no key, but one of AuthForge's shape in another spelling,
+    /// stands for that key. API keys, access tokens, tokens of agents and keys that have ended find
+    /// nothing.
     ///
     /// # Errors
     /// The store fails.
     pub async fn license_of_key(&self, text: &str) -> Result<Option<LicenseOfKey>, Error> {
-        let dashed = Credential::with_dashes(text);
-        let texts = [Some(text), dashed.as_ref().map(Credential::expose)];
+        let meant = Credential::meant_by(text);
+        let texts = [Some(text), meant.as_ref().map(Credential::expose)];
         for text in texts.into_iter().flatten() {
             let hash = self.hasher.hash(text.as_bytes());
             let Some(found) = self.store.license_by_key(hash).await? else {

@@ -278,3 +278,36 @@ async fn every_validation_has_a_record_of_its_license_that_its_account_paid_for(
     assert_eq!(ids, recorded, "{calls}");
     assert_eq!(software.credits().await, 8);
 }
+
+#[tokio::test]
+async fn a_key_that_was_rotated_away_is_revoked_while_its_license_lives() {
+    let software = Software::start().await;
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    let licensing = software.world.services.licensing();
+    let found = licensing.license_of_key(&key).await.unwrap().unwrap();
+    let path = format!("/licenses/{}/rotate", found.stored.license.id);
+    let rotated = software.world.local("POST", &path, r#"{"overlap":"1h"}"#);
+    let new = rotated.await.json(200)["key"].as_str().unwrap().to_owned();
+    software.session(&key, "a").await;
+    software.pass(3_600).await;
+    refused(&software.validate(&key, "a").await, 410, "revoked");
+    software.session(&new, "a").await;
+}
+
+#[tokio::test]
+async fn a_key_is_taken_in_small_letters_with_and_without_its_dashes() {
+    let terms = SoftwareTerms {
+        validate_limit: Some("5/1m".parse().unwrap()),
+        ..SoftwareTerms::default()
+    };
+    let software = Software::with(terms).await;
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    let small = key.to_lowercase();
+    for text in [small.clone(), small.replace('-', ""), format!(" {small} ")] {
+        software.session(&text, "a").await;
+    }
+    // All spellings are one license, also for its limit of five a minute.
+    software.session(&key, "a").await;
+    software.session(&key, "a").await;
+    refused(&software.validate(&small, "a").await, 429, "rate_limited");
+}

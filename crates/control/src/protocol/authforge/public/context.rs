@@ -128,7 +128,14 @@ impl Context {
 
 /// Refuses a license that may not be used at a time.
 pub(super) fn may_be_used_at(license: &CachedLicense, now: Timestamp) -> Result<(), Refusal> {
-    license.standing(now).map_err(Refusal::of_standing)?;
+    license.standing(now).map_err(|refusal| {
+        let ends = license.license().spec.expires_at;
+        match refusal {
+            // Its key has ended, such as by a rotation; the license lives on.
+            GateRefusal::LicenseExpired if ends.is_none_or(|end| end > now) => Code::Revoked.into(),
+            refusal => Refusal::of_standing(refusal),
+        }
+    })?;
     match end_of(&license.license().spec) {
         Some(end) if end <= now.seconds() => Err(Code::Expired.into()),
         _ => Ok(()),

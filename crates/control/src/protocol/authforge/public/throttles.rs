@@ -74,7 +74,11 @@ impl Throttles {
         let Some(limit) = app.terms.validate_limit else {
             return Ok(());
         };
-        let key = format!("{}\0{}", app.app, key.trim().replace('-', ""));
+        let key = format!(
+            "{}\0{}",
+            app.app,
+            key.trim().replace('-', "").to_ascii_uppercase()
+        );
         self.0.by_license.take(digest(&key), limit, now)
     }
 
