@@ -98,6 +98,10 @@ pub enum Error {
         /// The time at which it begins to sign.
         until: Timestamp,
     },
+    /// So many change the settings of an app at once, here and on other gates, that this change did
+    /// not get its turn. Blame: caller.
+    #[error("too many change the settings of app `{0}` at once: try again in a moment")]
+    SettingsBusy(AppName),
     /// The store failed. Blame: us.
     #[error(transparent)]
     Store(store::Error),

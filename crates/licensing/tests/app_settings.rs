@@ -5,7 +5,9 @@
 
 mod support;
 
-use licensing::Error;
+use std::time::Duration;
+
+use licensing::{Error, LicensingOptions};
 use model::{Actor, AppSettings, DeviceId, Timestamp};
 use support::{World, app, options};
 use testkit::eventually::eventually_async;
@@ -32,7 +34,7 @@ async fn a_change_is_in_force_at_once_here_and_soon_on_other_gates() {
     let neighbour = world.neighbour(options()).await;
     // The first that the other gate has to do with software is a new secret.
     let operator = neighbour.licensing.acting(Actor::OPERATOR);
-    let overlap = std::time::Duration::ZERO;
+    let overlap = Duration::ZERO;
     operator.renew_app_secret(&app(), overlap).await.unwrap();
     assert!(!is_off(&world).await && !is_off(&neighbour).await);
     for off in [Some(world.now()), None, Some(world.now())] {
@@ -64,6 +66,48 @@ async fn a_change_is_in_force_at_once_here_and_soon_on_other_gates() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_change_is_made_though_this_gate_does_not_know_yet_that_it_is_one() {
+    let world = World::new().await;
+    let slow = LicensingOptions {
+        change_poll: Duration::from_secs(3_600),
+        ..options()
+    };
+    let neighbour = world.neighbour(slow).await;
+    assert!(!is_off(&neighbour).await);
+    switch(&world, Some(world.now())).await;
+    assert!(!is_off(&neighbour).await, "it has not heard of it");
+    switch(&neighbour, None).await;
+    eventually_async("the software is on again", async || !is_off(&world).await).await;
+}
+
+#[tokio::test]
+async fn a_hundred_changes_at_once_at_two_gates_are_all_made() {
+    let world = World::new().await;
+    let neighbour = world.neighbour(options()).await;
+    let mut changes = tokio::task::JoinSet::new();
+    for (number, gate) in (0..50).flat_map(|number| [(number, &world), (number, &neighbour)]) {
+        let (licensing, id) = (gate.licensing.clone(), gate.instance);
+        changes.spawn(async move {
+            let operator = licensing.acting(Actor::OPERATOR);
+            let device: DeviceId = format!("{id}-{number}").parse().unwrap();
+            let change = |settings: &mut AppSettings| {
+                settings.security.block(Some(&device), None);
+                Ok(())
+            };
+            operator.change_app_settings(&app(), change).await.map(drop)
+        });
+    }
+    for done in changes.join_all().await {
+        done.unwrap();
+    }
+    eventually_async("all are there", async || {
+        let known = world.licensing.software_app_named(&app()).await.unwrap();
+        known.settings.security.blocked_devices.len() == 100
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! Software that is sold with an app: what its seller keeps for it beside the licenses.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,13 +49,19 @@ pub struct SecurityLists {
 impl SecurityLists {
     /// The largest number of entries in each list.
     pub const MAX_ENTRIES: usize = 1_000;
-    /// The length of the longest device id in a list, in bytes.
-    pub const MAX_DEVICE_BYTES: usize = 128;
 
     /// Adds a device and a network to those that are refused, unless they are there.
     pub fn block(&mut self, device: Option<&DeviceId>, network: Option<IpNet>) {
         add(&mut self.blocked_devices, device.cloned());
         add(&mut self.blocked_networks, network);
+    }
+
+    /// Leaves the first of entries that stand in a list several times.
+    pub fn remove_repeats(&mut self) {
+        remove_repeats(&mut self.blocked_devices);
+        remove_repeats(&mut self.allowed_devices);
+        remove_repeats(&mut self.blocked_networks);
+        remove_repeats(&mut self.allowed_networks);
     }
 
     /// Returns whether software may be used from an address and a device. An address that is not
@@ -73,9 +82,31 @@ fn add<T: PartialEq>(list: &mut Vec<T>, value: Option<T>) {
     }
 }
 
+fn remove_repeats<T: Clone + Eq + Hash>(list: &mut Vec<T>) {
+    let mut seen = HashSet::with_capacity(list.len());
+    list.retain(|entry| seen.insert(entry.clone()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_that_stands_in_a_list_again_is_left_out_and_the_order_stays() {
+        let mut lists = SecurityLists {
+            blocked_devices: ["b", "a", "b", "c", "a"]
+                .map(|id| id.parse().expect("valid"))
+                .to_vec(),
+            allowed_networks: ["10.0.0.0/8", "10.0.0.0/8"]
+                .map(|net| net.parse().expect("valid"))
+                .to_vec(),
+            ..SecurityLists::default()
+        };
+        lists.remove_repeats();
+        let left: Vec<_> = lists.blocked_devices.iter().map(DeviceId::as_str).collect();
+        assert_eq!(left, ["b", "a", "c"]);
+        assert_eq!(lists.allowed_networks.len(), 1);
+    }
 
     #[test]
     fn who_is_blocked_is_refused_even_if_allowed_and_an_empty_list_allows_all() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
+use http_body_util::LengthLimitError;
 use model::masked;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -37,6 +38,8 @@ pub enum InputKind {
     TooLarge,
     /// The body did not arrive in time.
     TooSlow,
+    /// The body broke off, or its chunks cannot be read.
+    Broken,
     /// The body is not JSON.
     Malformed,
     /// The body is not UTF-8.
@@ -76,7 +79,18 @@ pub(crate) async fn read_bytes(body: Body, limit: usize) -> Result<Bytes, Input>
             format!("send the body within {seconds} s"),
         )
     })?
-    .map_err(|_| Input::whole(InputKind::TooLarge, format!("send at most {limit} bytes")))
+    .map_err(|error| unread(&error, limit))
+}
+
+/// Returns the error of a body that was not read to its end.
+fn unread(error: &axum::Error, limit: usize) -> Input {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+    if causes.any(|cause| cause.is::<LengthLimitError>()) {
+        return Input::whole(InputKind::TooLarge, format!("send at most {limit} bytes"));
+    }
+    let detail = "the body broke off, or its chunks cannot be read: send it whole";
+    Input::whole(InputKind::Broken, detail.to_owned())
 }
 
 /// Parses JSON, an empty text as `{}`. An error names the field that is wrong.
@@ -153,7 +167,11 @@ impl Input {
         } else {
             InputKind::Malformed
         };
-        let path = if path == "." { "" } else { path };
+        // A place that has no name: within the whole, or within a field whose name was not read.
+        let path = match path {
+            "." | "?" => "",
+            path => path.strip_suffix(".?").unwrap_or(path),
+        };
         let field = match missing.or(repeated) {
             // The path of a repeated field names it already.
             Some(name) if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
@@ -240,7 +258,7 @@ mod tests {
         use InputKind::{Invalid, Malformed, Missing, NotText, TooDeep, Unknown};
         let deep = format!(r#"{{"name":"a","any":{}"#, "[".repeat(100_000));
         let long = format!(r#"{{"name":"a","count":"{}"}}"#, "x".repeat(100_000));
-        let cases: [(&[u8], InputKind, Option<&str>); 15] = [
+        let cases: [(&[u8], InputKind, Option<&str>); 18] = [
             (b"{}", Missing, Some("name")),
             (br#"{"name":1}"#, Invalid, Some("name")),
             (br#"{"name":null}"#, Invalid, Some("name")),
@@ -264,6 +282,9 @@ mod tests {
             (br#"["a"]"#, Invalid, None),
             (b" \n[\"a\",null,null,null]", Invalid, None),
             (b"\xff\xfe", Malformed, None),
+            (b"{name", Malformed, None),
+            (b"no JSON at all", Malformed, None),
+            (br#"{"name":"a","inner":{list"#, Malformed, Some("inner")),
         ];
         for (text, kind, field) in cases {
             let (found, named) = wrong(text);
@@ -283,5 +304,10 @@ mod tests {
         let error = read("\"1234567\"").await.expect_err("9 bytes");
         assert_eq!(error.kind, InputKind::TooLarge);
         assert_eq!(error.kind.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let broken = futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]);
+        let read = read_json::<serde_json::Value>(Body::from_stream(broken), 8);
+        let error = read.await.expect_err("it broke off");
+        assert_eq!(error.kind, InputKind::Broken);
+        assert_eq!(error.kind.status(), StatusCode::BAD_REQUEST);
     }
 }

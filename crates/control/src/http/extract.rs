@@ -46,7 +46,7 @@ impl From<Input> for Problem {
         let code = match input.kind {
             InputKind::TooLarge => Code::BodyTooLarge,
             InputKind::TooSlow => Code::RequestTimeout,
-            InputKind::Malformed | InputKind::NotText | InputKind::TooDeep => {
+            InputKind::Malformed | InputKind::Broken | InputKind::NotText | InputKind::TooDeep => {
                 Code::RequestMalformed
             }
             InputKind::Missing | InputKind::Unknown | InputKind::Invalid => Code::FieldInvalid,

@@ -233,6 +233,9 @@ impl From<licensing::Error> for Problem {
             | Error::WalletUnchangeable(_)
             | Error::ManagementKeyEnded(_)
             | Error::RotationUnderWay { .. } => Self::new(Code::Conflict, detail),
+            Error::SettingsBusy(_) => {
+                Self::new(Code::Conflict, detail).retry_after(Duration::from_secs(1))
+            }
             Error::Exists(_) => Self::new(Code::Exists, detail),
             Error::Store(error) => error.into(),
             Error::SecretWrong(_)

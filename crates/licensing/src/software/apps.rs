@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use model::{AccountName, AppId, AppName, AppSettings, KeyHasher};
+use parking_lot::Mutex;
 use store::{Store, StoredAppSettings};
 use tokio::time::Instant;
 
@@ -45,7 +46,12 @@ pub(crate) struct SoftwareApps {
     reading: tokio::sync::Mutex<()>,
     /// The read for ids that are not known here.
     for_unknown: SharedRead,
+    /// The turns of those who change the settings of an app.
+    turns: Mutex<HashMap<AppName, Turn>>,
 }
+
+/// The turn to change the settings of an app, held by one after the other.
+pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// What was read so far.
 #[derive(Clone, Default)]
@@ -84,6 +90,7 @@ impl SoftwareApps {
             known: ArcSwap::default(),
             reading: tokio::sync::Mutex::default(),
             for_unknown: SharedRead::default(),
+            turns: Mutex::default(),
         }
     }
 
@@ -109,6 +116,11 @@ impl SoftwareApps {
         let known = self.known().await?;
         let found = known.by_name.get(app).cloned();
         found.ok_or_else(|| Error::AppUnknown(app.clone()))
+    }
+
+    /// Returns the turn to change the settings of an app of the configuration.
+    pub(super) fn turn(&self, app: &AppName) -> Turn {
+        self.turns.lock().entry(app.clone()).or_default().clone()
     }
 
     async fn known(&self) -> Result<Arc<Known>, Error> {

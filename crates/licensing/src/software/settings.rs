@@ -1,9 +1,11 @@
 //! The operations on what sellers decide about their software while it runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{AppName, AppSettings, SecurityLists};
 use store::{AuditEntries, StoredAppSettings};
+use tokio::time::{Instant, timeout_at};
 
 use super::apps::SoftwareApp;
 use super::shown_settings::shown;
@@ -11,8 +13,8 @@ use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::operations::AuditedLicensing;
 
-/// The number of times that a change begins again because another came first.
-const TRIES: usize = 20;
+/// The time for which a change waits for its turn, and begins again because another gate was faster.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Licensing {
     /// Returns the app that software knows by an id, its own or an imported one; `None`: there is
@@ -84,21 +86,31 @@ impl AuditedLicensing {
     }
 
     /// Changes what the seller of an app decided. `change` may run several times, on the settings
-    /// as they are then; what it makes is in force here when this returns, and on other gates with
-    /// their next reading. Settings that stay as they are are not written.
+    /// as the store has them then; what it makes is in force here when this returns, and on other
+    /// gates with their next reading. Settings that stay as they are are not written. The changes
+    /// of an app that come to this gate at once are made one after the other.
     ///
     /// # Errors
     /// There is no such app, `change` refuses, a list is too long, the imported id is another
-    /// app's, or the store fails.
+    /// app's, so many change the settings at once that its turn does not come within ten seconds,
+    /// or the store fails.
     pub async fn change_app_settings(
         &self,
         app: &AppName,
         change: impl Fn(&mut AppSettings) -> Result<(), Error>,
     ) -> Result<Arc<SoftwareApp>, Error> {
-        for _ in 0..TRIES {
+        self.software_apps.by_name(app).await?;
+        let until = Instant::now() + PATIENCE;
+        let busy = || Error::SettingsBusy(app.clone());
+        let turn = self.software_apps.turn(app);
+        let _turn = timeout_at(until, turn.lock()).await.map_err(|_| busy())?;
+        loop {
+            // By what is known here, which may be old, a change may seem to be none.
+            self.software_apps.read().await?;
             let before = self.software_apps.by_name(app).await?;
             let mut settings = AppSettings::clone(&before.settings);
             change(&mut settings)?;
+            settings.security.remove_repeats();
             if settings == *before.settings {
                 return Ok(before);
             }
@@ -106,11 +118,12 @@ impl AuditedLicensing {
             if self.keep_settings(&before, settings).await? {
                 return self.software_apps.by_name(app).await;
             }
-            // Another gate was faster.
-            self.software_apps.read().await?;
+            // Another gate was faster. Two that go on at once would meet again.
+            if Instant::now() >= until {
+                return Err(busy());
+            }
+            tokio::time::sleep(pause()).await;
         }
-        let why = "the settings of the app are changed all the time";
-        Err(Error::Store(store::Error::Unavailable(why.to_owned())))
     }
 
     async fn keep_settings(
@@ -163,17 +176,25 @@ impl AuditedLicensing {
             let Ok(software) = self.store.software() else {
                 return Ok(());
             };
-            for _ in 0..TRIES {
+            let until = Instant::now() + PATIENCE;
+            let turn = self.software_apps.turn(app);
+            let Ok(_turn) = timeout_at(until, turn.lock()).await else {
+                return Err(Error::SettingsBusy(app.clone()));
+            };
+            loop {
                 self.software_apps.read().await?;
                 let known = self.software_apps.by_name(app).await?;
                 let settings = AppSettings::clone(&known.settings);
                 let entries = AuditEntries::none();
                 let put = software.put_app_settings(app, known.number, settings, entries);
                 if put.await?.is_some() {
-                    break;
+                    return Ok(());
                 }
+                if Instant::now() >= until {
+                    return Err(Error::SettingsBusy(app.clone()));
+                }
+                tokio::time::sleep(pause()).await;
             }
-            Ok::<_, Error>(())
         };
         if let Err(error) = announced.await {
             tracing::debug!(%error, "other gates are not told of a new secret of an app");
@@ -181,7 +202,14 @@ impl AuditedLicensing {
     }
 }
 
-/// Checks the lists of devices and addresses: at most so many entries, none of them too long.
+/// Returns a random pause of a few milliseconds.
+fn pause() -> Duration {
+    const LONGEST_US: u32 = 50_000;
+    let random = getrandom::u32().unwrap_or_default();
+    Duration::from_micros((random % LONGEST_US).into())
+}
+
+/// Checks the lists of devices and addresses: at most so many entries.
 fn check_lists(lists: &SecurityLists) -> Result<(), Error> {
     let most = SecurityLists::MAX_ENTRIES;
     for (field, count) in [
@@ -194,15 +222,6 @@ fn check_lists(lists: &SecurityLists) -> Result<(), Error> {
             let reason = format!("has {count} entries, at most {most} are allowed");
             return Err(Error::invalid(field, reason));
         }
-    }
-    let longest = SecurityLists::MAX_DEVICE_BYTES;
-    let reason = || format!("a device in a list has at most {longest} bytes");
-    let too_long = |ids: &[model::DeviceId]| ids.iter().any(|id| id.as_str().len() > longest);
-    if too_long(&lists.blocked_devices) {
-        return Err(Error::invalid("blocked_devices", reason()));
-    }
-    if too_long(&lists.allowed_devices) {
-        return Err(Error::invalid("allowed_devices", reason()));
     }
     Ok(())
 }

@@ -199,7 +199,7 @@ const fn fault_code(fault: &Fault) -> &'static str {
         Fault::Input(input) => match input.kind {
             InputKind::TooLarge => "ERROR_BODY_TOO_LARGE",
             InputKind::TooSlow => "ERROR_BODY_TIMEOUT",
-            InputKind::Malformed => "ERROR_BODY_MALFORMED",
+            InputKind::Malformed | InputKind::Broken => "ERROR_BODY_MALFORMED",
             InputKind::NotText => "ERROR_BODY_NOT_UTF8",
             InputKind::TooDeep => "ERROR_BODY_TOO_DEEP",
             InputKind::Missing => "ERROR_FIELD_MISSING",

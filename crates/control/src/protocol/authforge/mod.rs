@@ -6,6 +6,7 @@
 mod credits;
 mod developer;
 mod forms;
+mod names;
 mod public;
 
 pub(crate) use developer::Developer;

@@ -76,22 +76,64 @@ async fn with_a_session_the_license_is_revoked_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn what_fits_no_list_is_named_and_keeps_neither_license_nor_address_from_being_banned() {
-    for (device, entries) in [("x".repeat(129), 0), ("a".to_owned(), 1_000)] {
-        let software = Software::start().await;
-        let lists = format!("/v1/apps/{}/security", software.app_id);
-        let blocked: Vec<_> = (0..entries).map(|at| format!("other-{at}")).collect();
-        let put = json!({ "hwidBlacklist": blocked });
-        software.sell("PUT", &lists, &put).await.json(200);
-        let key = software.license(json!({ "maxHwidSlots": 1 })).await;
-        let session = software.session(&key, &device).await;
-        let body = json!({ "appId": software.app_id, "hwid": device, "sessionToken": session["sessionToken"] });
-        let answer = software.auth("selfban", &body).await;
-        refused(&answer, 400, "malformed_request");
-        assert!(answer.text().contains("blocked_devices"), "{answer:?}");
-        assert_eq!(software.shown(&key).await["status"], "revoked");
-        let found = software.sell("GET", &lists, &Value::Null).await.json(200);
-        assert_eq!(found["ipBlacklist"], json!(["127.0.0.1"]));
-        assert_eq!(found["hwidBlacklist"], json!(blocked));
+async fn a_list_that_is_full_is_named_and_keeps_neither_license_nor_address_from_being_banned() {
+    let software = Software::start().await;
+    let lists = format!("/v1/apps/{}/security", software.app_id);
+    let blocked: Vec<_> = (0..1_000).map(|at| format!("other-{at}")).collect();
+    let put = json!({ "hwidBlacklist": blocked });
+    software.sell("PUT", &lists, &put).await.json(200);
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    let session = software.session(&key, "a").await;
+    let body =
+        json!({ "appId": software.app_id, "hwid": "a", "sessionToken": session["sessionToken"] });
+    let answer = software.auth("selfban", &body).await;
+    refused(&answer, 400, "malformed_request");
+    assert!(answer.text().contains("`hwidBlacklist`"), "{answer:?}");
+    assert_eq!(software.shown(&key).await["status"], "revoked");
+    let found = software.sell("GET", &lists, &Value::Null).await.json(200);
+    assert_eq!(found["ipBlacklist"], json!(["127.0.0.1"]));
+    assert_eq!(found["hwidBlacklist"], json!(blocked));
+}
+
+#[tokio::test]
+async fn the_longest_device_that_validates_can_be_banned_too() {
+    let software = Software::start().await;
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    let device = "x".repeat(256);
+    software.session(&key, &device).await;
+    let mut body = software.body(&key, &device);
+    body["blacklistIp"] = json!(false);
+    software.auth("selfban", &body).await.json(200);
+    refused(&software.validate(&key, &device).await, 403, "blocked");
+    let lists = format!("/v1/apps/{}/security/blacklist", software.app_id);
+    let block = json!({ "type": "hwid", "value": "y".repeat(256) });
+    let blocked = software.sell("POST", &lists, &block).await.json(201);
+    assert_eq!(blocked["hwidBlacklist"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn forty_copies_that_ban_themselves_at_once_are_all_banned() {
+    let terms = licensing::SoftwareTerms {
+        validate_limit: None,
+        validate_limit_per_address: None,
+        ..licensing::SoftwareTerms::default()
+    };
+    let software = std::sync::Arc::new(Software::with(terms).await);
+    let key = software
+        .license(json!({ "unlimitedHwidSlots": true }))
+        .await;
+    let mut bans = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let (software, key) = (software.clone(), key.clone());
+        bans.spawn(async move {
+            let mut body = software.body(&key, &format!("device-{number}"));
+            body["blacklistIp"] = json!(false);
+            software.auth("selfban", &body).await.status
+        });
     }
+    let answers = bans.join_all().await;
+    assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
+    let lists = format!("/v1/apps/{}/security", software.app_id);
+    let lists = software.sell("GET", &lists, &Value::Null).await.json(200);
+    assert_eq!(lists["hwidBlacklist"].as_array().unwrap().len(), 40);
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::http::body::Input;
 use crate::http::fault::{Denied, Fault};
+use crate::protocol::authforge::names::{in_its_names, name_of};
 
 /// A refusal in the words of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,10 @@ impl Failure {
 
     /// Returns the refusal of a request while the same one is carried out.
     pub(super) fn in_progress(message: &str) -> Self {
-        Self::later(Duration::from_secs(1), message)
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::CONFLICT, "in_progress", message)
+        }
     }
 
     fn later(wait: Duration, message: &str) -> Self {
@@ -117,7 +121,9 @@ impl From<Input> for Failure {
 impl From<licensing::Error> for Failure {
     fn from(error: licensing::Error) -> Self {
         match error {
-            licensing::Error::Invalid { field, reason } => Self::invalid(name_of(field), reason),
+            licensing::Error::Invalid { field, reason } => {
+                Self::invalid(name_of(field), in_its_names(&reason))
+            }
             licensing::Error::LicenseUnknown(_) | licensing::Error::LicenseRevoked(_) => {
                 Self::not_found("there is no such license")
             }
@@ -125,23 +131,11 @@ impl From<licensing::Error> for Failure {
                 Self::forbidden("the app is not one of this account")
             }
             licensing::Error::PlanUnknown(_) => Self::invalid("appId", error),
+            error @ licensing::Error::SettingsBusy(_) => {
+                Self::later(Duration::from_secs(1), &error.to_string())
+            }
             error => Fault::from(error).into(),
         }
-    }
-}
-
-/// Returns the protocol's name of a field of ours.
-fn name_of(field: &'static str) -> &'static str {
-    match field {
-        "expires_at" => "expiresAt",
-        "device_slots" => "maxHwidSlots",
-        "unlimited_devices" => "unlimitedHwidSlots",
-        "app_id" => "appId",
-        "blocked_devices" => "hwidBlacklist",
-        "allowed_devices" => "hwidWhitelist",
-        "blocked_networks" => "ipBlacklist",
-        "allowed_networks" => "ipWhitelist",
-        field => field,
     }
 }
 

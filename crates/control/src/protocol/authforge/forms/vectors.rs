@@ -201,7 +201,7 @@ fn every_device_of_the_vectors_is_one_here() {
     let devices = vectors["hwid"].as_array().expect("devices");
     assert!(devices.len() >= 5);
     for device in devices {
-        let id: DeviceId = text(device, "hwid").parse().expect("a device");
-        assert!(id.as_str().len() <= model::SecurityLists::MAX_DEVICE_BYTES);
+        let id = text(device, "hwid");
+        assert!(id.parse::<DeviceId>().is_ok(), "{id}");
     }
 }

@@ -1,6 +1,8 @@
 //! The answers of refusals: `{"status":"failed","error":…}`. Software takes nothing else for a
 //! verdict.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -11,6 +13,7 @@ use serde::Serialize;
 use crate::http::body::{Input, InputKind};
 use crate::http::fault::{Denied, Fault};
 use crate::protocol::authforge::credits::NotPaid;
+use crate::protocol::authforge::names::{in_its_names, name_of};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $status:ident, $word:literal;)*) => {
@@ -101,7 +104,7 @@ struct Body<'a> {
 
 impl Refusal {
     /// Returns the refusal of more requests than a window allows.
-    pub(super) fn too_many(code: Code, wait: std::time::Duration) -> Self {
+    pub(super) fn too_many(code: Code, wait: Duration) -> Self {
         Self {
             retry_after: Some(model::retry_after_seconds(wait)),
             ..code.into()
@@ -143,7 +146,7 @@ impl Refusal {
     fn of_input(input: &Input) -> Self {
         let code = match input.kind {
             // What was cut short on its way may pass the next time.
-            InputKind::TooLarge | InputKind::TooSlow => Code::BadRequest,
+            InputKind::TooLarge | InputKind::TooSlow | InputKind::Broken => Code::BadRequest,
             _ => Code::MalformedRequest,
         };
         Self {
@@ -199,7 +202,13 @@ impl From<licensing::Error> for Refusal {
             licensing::Error::LicenseUnknown(_) | licensing::Error::LicenseRevoked(_) => {
                 Code::Revoked.into()
             }
-            licensing::Error::Invalid { field, reason } => Input::invalid(field, reason).into(),
+            licensing::Error::Invalid { field, reason } => {
+                Input::invalid(name_of(field), in_its_names(&reason)).into()
+            }
+            error @ licensing::Error::SettingsBusy(_) => Self {
+                message: Some(error.to_string()),
+                ..Self::too_many(Code::RateLimited, Duration::from_secs(1))
+            },
             error => Self::of_fault(&error.into(), Code::SystemError),
         }
     }
