@@ -39,7 +39,7 @@ pub struct LicenseSpec {
     #[schemars(description = "The seller's own name for the user.")]
     #[arg(long, help = "Your own name for the user it is given to")]
     pub user: Option<String>,
-    /// A label for people: 1 to 200 bytes without control characters; `None`: none.
+    /// A label for people: 1 to 512 bytes without control characters; `None`: none.
     #[schemars(description = "A label for people.")]
     #[arg(long, help = "A word for people")]
     pub label: Option<String>,
@@ -139,7 +139,7 @@ pub struct LicenseUpdate {
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[arg(long, group = "change", value_name = "NAME", value_parser = some::<PlanName>, help = "The plan")]
     pub plan: Option<Nullable<PlanName>>,
-    /// The label for people: 1 to 200 bytes without control characters; the inner `None`: none.
+    /// The label for people: 1 to 512 bytes without control characters; the inner `None`: none.
     #[schemars(description = "The label for people.")]
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[arg(long, group = "change", value_parser = some::<String>, help = "A word for people")]

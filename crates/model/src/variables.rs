@@ -8,6 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::exact::MAX_SAFE_INTEGER;
+
 /// Values by name, in order of the names: at most [`Variables::MAX_COUNT`] of them, with names of 1
 /// to [`Variables::MAX_NAME_CHARACTERS`] characters, and at most [`Variables::MAX_BYTES`] bytes as
 /// JSON without blanks.
@@ -39,6 +41,12 @@ pub enum VariablesError {
     /// A value is `null`, a list or an object.
     #[error("`{0}` must be a text, a number, `true` or `false`")]
     Value(String),
+    /// A value is a whole number that readers of JSON round.
+    #[error(
+        "`{0}` must be at most {max}, with or without a sign: readers of JSON round larger whole numbers, send a text",
+        max = MAX_SAFE_INTEGER
+    )]
+    Rounded(String),
     /// Together they are too large.
     #[error("the variables take {0} bytes as JSON, at most {max} are allowed", max = Variables::MAX_BYTES)]
     Bytes(usize),
@@ -70,6 +78,9 @@ impl Variables {
             }
             let value = match value {
                 serde_json::Value::Bool(value) => Variable::Bool(*value),
+                serde_json::Value::Number(value) if is_rounded(value) => {
+                    return Err(VariablesError::Rounded(shown()));
+                }
                 serde_json::Value::Number(value) => Variable::Number(value.clone()),
                 serde_json::Value::String(value) => Variable::Text(value.clone()),
                 _ => return Err(VariablesError::Value(shown())),
@@ -105,6 +116,17 @@ impl Variables {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Returns whether a number is whole and so large that a double may not hold it.
+fn is_rounded(number: &serde_json::Number) -> bool {
+    const MOST: f64 = MAX_SAFE_INTEGER as f64;
+    match (number.as_u64(), number.as_i64()) {
+        (Some(value), _) => value > MAX_SAFE_INTEGER,
+        (None, Some(value)) => value.unsigned_abs() > MAX_SAFE_INTEGER,
+        // A double beyond that is whole.
+        (None, None) => number.as_f64().is_none_or(|value| value.abs() > MOST),
     }
 }
 
@@ -261,6 +283,16 @@ mod tests {
         ] {
             assert_eq!(read(nested), Err(VariablesError::Value("a".to_owned())));
         }
+        for whole in [
+            json!({"a": 9_007_199_254_740_992_u64}),
+            json!({"a": -9_007_199_254_740_992_i64}),
+            serde_json::from_str(r#"{"a":123456789012345678901234567890}"#).expect("JSON"),
+        ] {
+            assert_eq!(read(whole), Err(VariablesError::Rounded("a".to_owned())));
+        }
+        assert!(
+            read(json!({"a": 9_007_199_254_740_991_u64, "b": -9_007_199_254_740_991_i64})).is_ok()
+        );
         // `{"a":"…"}` has eight bytes beside the text.
         assert!(read(json!({"a": "x".repeat(4_088)})).is_ok());
         assert_eq!(

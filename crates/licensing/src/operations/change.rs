@@ -412,7 +412,7 @@ impl Licensing {
         {
             return Err(Error::PlanUnknown(name.clone()));
         }
-        validate::text("label", label.as_ref().and_then(Option::as_deref))?;
+        validate::label(label.as_ref().and_then(Option::as_deref))?;
         validate::permissions(permissions.as_deref().unwrap_or_default())?;
         let instead = "or disable or revoke the license to end it now";
         validate::end(instead, expires_at.flatten(), self.clock.now())?;

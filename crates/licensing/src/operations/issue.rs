@@ -105,7 +105,7 @@ impl IssueRequest {
     fn validate(&self) -> Result<(), Error> {
         const MAX_QUANTITY: u32 = 1_000;
         validate::text("user", self.spec.user.as_deref())?;
-        validate::text("label", self.spec.label.as_deref())?;
+        validate::label(self.spec.label.as_deref())?;
         validate::permissions(&self.spec.permissions)?;
         validate::entries("allow_ips", self.spec.allow_ips.len())?;
         validate::limits(&self.spec.limits, &Limits::default())?;

@@ -8,13 +8,24 @@ use model::{
 use crate::error::Error;
 
 const MAX_TEXT_LENGTH: usize = 200;
+const MAX_LABEL_LENGTH: usize = 512;
 const MAX_ENTRIES: usize = 64;
 
 /// Checks a text for people: 1 to 200 bytes without control characters.
 pub(super) fn text(field: &'static str, text: Option<&str>) -> Result<(), Error> {
+    text_of(field, text, MAX_TEXT_LENGTH)
+}
+
+/// Checks the label of a license: 1 to 512 bytes without control characters, so that 128 characters
+/// of any script fit, which AuthForge takes.
+pub(super) fn label(label: Option<&str>) -> Result<(), Error> {
+    text_of("label", label, MAX_LABEL_LENGTH)
+}
+
+fn text_of(field: &'static str, text: Option<&str>, most: usize) -> Result<(), Error> {
     let Some(text) = text else { return Ok(()) };
-    if text.is_empty() || text.len() > MAX_TEXT_LENGTH || text.chars().any(char::is_control) {
-        let reason = format!("must have 1 to {MAX_TEXT_LENGTH} bytes and no control characters");
+    if text.is_empty() || text.len() > most || text.chars().any(char::is_control) {
+        let reason = format!("must have 1 to {most} bytes and no control characters");
         return Err(Error::invalid(field, reason));
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 mod developer;
 mod heartbeats;
+mod inputs;
 mod offline;
 mod refusals;
 mod repeats;

@@ -17,6 +17,7 @@ use super::context::Asked;
 /// Shows an app.
 pub(super) async fn show(asked: Asked) -> Result<Json<Value>, Failure> {
     asked.requires(Scope::ReadLicenses)?;
+    asked.requires_more_than_one_license()?;
     let app = asked.app().await?;
     shown(&asked, &app).await
 }

@@ -2,9 +2,11 @@
 
 use model::{DeviceId, Timestamp};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::http::field::Text;
+use crate::http::schema::inline_schema;
 
 /// The body of `POST /v1/licenses`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,7 +29,7 @@ pub(super) struct Create {
     #[serde(default)]
     pub(super) unlimited_hwid_slots: bool,
     /// A label for people.
-    pub(super) label: Option<Text<0, { Label::MAX_BYTES }>>,
+    pub(super) label: Option<Label>,
 }
 
 const fn one() -> u32 {
@@ -38,17 +40,35 @@ const fn one_slot() -> u8 {
     1
 }
 
-/// The bounds of a label.
-pub(super) struct Label;
+/// A label for people: up to 128 characters, none of them a control character. An empty one is none.
+#[derive(Debug)]
+pub(super) struct Label(String);
+
+inline_schema!(Label: { "type": "string", "maxLength": Label::MAX_CHARACTERS });
 
 impl Label {
     /// The length of the longest label, in characters.
-    pub(super) const MAX_CHARACTERS: usize = 128;
-    /// The length of the longest label, in bytes.
-    pub(super) const MAX_BYTES: usize = 4 * Self::MAX_CHARACTERS;
+    const MAX_CHARACTERS: usize = 128;
+
+    /// Returns the text; `None`: there is no label.
+    pub(super) fn into_text(self) -> Option<String> {
+        Some(self.0).filter(|text| !text.is_empty())
+    }
 }
 
-/// The body of `PUT /v1/licenses/{key}`.
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let most = Self::MAX_CHARACTERS;
+        if text.chars().count() > most || text.contains(char::is_control) {
+            let detail = format!("send at most {most} characters, without control characters");
+            return Err(D::Error::custom(detail));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// The body of `PUT /v1/licenses/{key}`: an action, with the fields that it takes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "AuthforgeChange")]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -60,7 +80,7 @@ pub(super) struct Change {
     pub(super) expires_at: Option<Option<Timestamp>>,
     /// The new label, with `set-label`; `null` takes it away.
     #[serde(default, deserialize_with = "given")]
-    pub(super) label: Option<Option<Text<0, { Label::MAX_BYTES }>>>,
+    pub(super) label: Option<Option<Label>>,
     /// The new number of devices, with `set-slots`.
     #[schemars(range(min = 1, max = 16))]
     pub(super) max_hwid_slots: Option<u8>,
@@ -156,5 +176,5 @@ pub(super) struct Block {
     #[serde(rename = "type")]
     pub(super) kind: String,
     /// The device, or the address or network.
-    pub(super) value: Text<1, 128>,
+    pub(super) value: Text<1, { DeviceId::MAX_BYTES }>,
 }

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use licensing::{IssueRequest, KeySource};
-use model::{Credential, KeyFormat, LicenseSpec, LicenseStatus, LicenseUpdate};
+use model::{Credential, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, LicenseUpdate};
 use serde_json::{Value, json};
 use store::StoredLicense;
 
@@ -14,7 +14,6 @@ use super::body::{Change, Create, Label};
 use super::context::Asked;
 use super::idempotent;
 use super::record::{LicenseDetail, LicenseRecord};
-use crate::http::field::Text;
 
 /// Makes licenses, all or none.
 pub(super) async fn create(asked: Asked) -> Result<Response, Failure> {
@@ -35,7 +34,7 @@ async fn made(asked: &Asked, body: &[u8]) -> Result<Value, Failure> {
     let request = IssueRequest {
         account: Some(app.account.clone()),
         spec: LicenseSpec {
-            label: label(create.label)?,
+            label: create.label.and_then(Label::into_text),
             expires_at: create.expires_at,
             device_slots: Some(create.max_hwid_slots),
             unlimited_devices: create.unlimited_hwid_slots,
@@ -67,42 +66,74 @@ pub(super) async fn change(asked: Asked) -> Result<Json<LicenseDetail>, Failure>
     asked.requires(Scope::WriteLicenses)?;
     let found = asked.license().await?;
     let change: Change = asked.content()?;
-    let (id, acting) = (found.stored.license.id, asked.acting());
-    let stored = match change.action.as_str() {
-        "revoke" => acting.set_status(id, LicenseStatus::Disabled).await?,
-        "activate" => acting.set_status(id, LicenseStatus::Active).await?,
-        "reset-hwid" => acting.reset_devices(id).await?,
+    let stored = carry_out(&asked, found.stored.license.id, change).await?;
+    detail(&asked, &stored, found.key()).await
+}
+
+async fn carry_out(asked: &Asked, id: LicenseId, change: Change) -> Result<StoredLicense, Failure> {
+    takes_its_own_fields(&change)?;
+    let acting = asked.acting();
+    let update = match change.action.as_str() {
+        "revoke" => return Ok(acting.set_status(id, LicenseStatus::Disabled).await?),
+        "activate" => return Ok(acting.set_status(id, LicenseStatus::Active).await?),
+        "reset-hwid" => return Ok(acting.reset_devices(id).await?),
         "extend" => {
             let end = change.expires_at.ok_or_else(|| missing("expiresAt"))?;
-            acting.extend(id, end).await?
+            return Ok(acting.extend(id, end).await?);
         }
         "set-label" => {
             let given = change.label.ok_or_else(|| missing("label"))?;
-            let update = LicenseUpdate {
-                label: Some(label(given)?),
+            LicenseUpdate {
+                label: Some(given.and_then(Label::into_text)),
                 ..LicenseUpdate::default()
-            };
-            acting.change(id, update).await?
+            }
         }
-        "set-slots" => {
+        // The last of those that have fields: `set-slots`.
+        _ => {
             let unlimited = change.unlimited_hwid_slots;
             if change.max_hwid_slots.is_none() && unlimited.is_none() {
                 return Err(missing("maxHwidSlots"));
             }
-            let update = LicenseUpdate {
+            LicenseUpdate {
                 device_slots: change.max_hwid_slots.map(Some),
                 unlimited_devices: unlimited,
                 ..LicenseUpdate::default()
-            };
-            acting.change(id, update).await?
+            }
         }
+    };
+    Ok(acting.change(id, update).await?)
+}
+
+/// Refuses an action that there is not, and fields that are another action's: whoever sends them
+/// means something that would not be done.
+fn takes_its_own_fields(change: &Change) -> Result<(), Failure> {
+    let own: &[&str] = match change.action.as_str() {
+        "revoke" | "activate" | "reset-hwid" => &[],
+        "extend" => &["expiresAt"],
+        "set-label" => &["label"],
+        "set-slots" => &["maxHwidSlots", "unlimitedHwidSlots"],
         _ => {
             let detail =
                 "send `revoke`, `activate`, `extend`, `reset-hwid`, `set-label` or `set-slots`";
             return Err(Failure::invalid("action", detail));
         }
     };
-    detail(&asked, &stored, found.key()).await
+    let given = [
+        ("expiresAt", change.expires_at.is_some()),
+        ("label", change.label.is_some()),
+        ("maxHwidSlots", change.max_hwid_slots.is_some()),
+        ("unlimitedHwidSlots", change.unlimited_hwid_slots.is_some()),
+    ];
+    let other = given
+        .iter()
+        .find(|(name, is_given)| *is_given && !own.contains(name));
+    match other {
+        None => Ok(()),
+        Some((name, _)) => {
+            let detail = format!("`{}` does not take it: leave it out", change.action);
+            Err(Failure::invalid(name, detail))
+        }
+    }
 }
 
 /// Ends a license for ever.
@@ -124,18 +155,6 @@ async fn detail(
 ) -> Result<Json<LicenseDetail>, Failure> {
     let app = asked.app_of_license(stored).await?;
     Ok(Json(LicenseDetail::of(stored, &app, key)))
-}
-
-/// Returns a label, none for an empty one.
-fn label<const MAX: usize>(given: Option<Text<0, MAX>>) -> Result<Option<String>, Failure> {
-    let most = Label::MAX_CHARACTERS;
-    match given.map(Text::into_string) {
-        Some(text) if text.chars().count() > most => {
-            let detail = format!("send at most {most} characters");
-            Err(Failure::invalid("label", detail))
-        }
-        given => Ok(given.filter(|text| !text.is_empty())),
-    }
 }
 
 fn missing(field: &str) -> Failure {

@@ -17,7 +17,7 @@ use super::record::LicenseRecord;
 #[serde(rename_all = "camelCase")]
 struct Query {
     app_id: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -37,10 +37,6 @@ pub(super) struct Page {
     cursor: Option<String>,
 }
 
-/// The largest number of licenses on a page.
-const MAX_LIMIT: u32 = 200;
-/// The number of licenses on a page, if none is asked for.
-const LIMIT: u32 = 50;
 /// The number of times that the store is asked for one page, of which deleted licenses may be most.
 const READINGS: usize = 20;
 
@@ -51,11 +47,7 @@ pub(super) async fn list(asked: Asked) -> Result<Json<Page>, Failure> {
     let query: Query = read_query(&asked)?;
     let missing = || Failure::from(crate::http::body::Input::missing("appId"));
     let app = asked.app_of(&query.app_id.ok_or_else(missing)?).await?;
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let detail = format!("send 1 to {MAX_LIMIT}");
-        return Err(Failure::invalid("limit", detail));
-    }
+    let limit = page_size(query.limit.as_deref())?;
     let begin = match query.cursor.as_deref().filter(|text| !text.is_empty()) {
         Some(text) => Cursor::parse(text)?,
         None => Cursor {
@@ -69,7 +61,7 @@ pub(super) async fn list(asked: Asked) -> Result<Json<Page>, Failure> {
         of_agents: Some(false),
         ..LicenseFilter::default()
     };
-    let (found, after) = read(&asked, &filter, begin, limit as usize).await?;
+    let (found, after) = read(&asked, &filter, begin, limit).await?;
     let acting = asked.acting();
     let mut licenses = Vec::with_capacity(found.len());
     for stored in &found {
@@ -126,6 +118,17 @@ fn is_listed(stored: &StoredLicense) -> bool {
             .credentials
             .iter()
             .any(|info| info.kind == ApiKey::KIND)
+}
+
+/// Returns the number of entries on a page: 1 to 200, 50 if none is asked for.
+pub(super) fn page_size(asked: Option<&str>) -> Result<usize, Failure> {
+    const MOST: usize = 200;
+    const USUAL: usize = 50;
+    let Some(text) = asked else {
+        return Ok(USUAL);
+    };
+    let size = text.parse().ok().filter(|size| (1..=MOST).contains(size));
+    size.ok_or_else(|| Failure::invalid("limit", format!("send 1 to {MOST}")))
 }
 
 /// Reads the query of a request.

@@ -1,5 +1,7 @@
 //! The handlers of offline files: a seller has one made for devices, and sees which were made.
 
+use std::collections::HashSet;
+
 use api_types::Scope;
 use axum::Json;
 use axum::response::Response;
@@ -12,7 +14,7 @@ use super::answer::Failure;
 use super::body::Mint;
 use super::context::Asked;
 use super::licenses::created;
-use super::list::read_query;
+use super::list::{page_size, read_query};
 use crate::http::fault::Fault;
 use crate::protocol::authforge::credits::{NotPaid, Parties, Work};
 use crate::protocol::authforge::forms::{
@@ -22,6 +24,7 @@ use licensing::{NewOfflineFile, SoftwareApp};
 
 /// The largest number of devices that one file is for.
 const MAX_DEVICES: usize = 100;
+
 /// Makes a file for devices.
 pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
     asked.requires(Scope::WriteLicenses)?;
@@ -79,25 +82,20 @@ pub(super) async fn mint(asked: Asked) -> Result<Response, Failure> {
 /// The query of `GET …/offline-files`.
 #[derive(Debug, Deserialize)]
 struct Query {
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
 /// Lists the files that were made for a license, by the seller or by its software.
 pub(super) async fn list(asked: Asked) -> Result<Json<Value>, Failure> {
-    const MAX_LIMIT: u32 = 200;
     asked.requires(Scope::ReadLicenses)?;
     let stored = asked.license().await?.stored;
     let query: Query = read_query(&asked)?;
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Failure::invalid("limit", format!("send 1 to {MAX_LIMIT}")));
-    }
+    let limit = page_size(query.limit.as_deref())?;
     let given = query.cursor.as_deref().filter(|text| !text.is_empty());
     let after = given.map(str::parse::<CallId>).transpose();
     let detail = "send the `cursor` of the page before, as it was";
     let after = after.map_err(|_| Failure::invalid("cursor", detail))?;
-    let limit = limit as usize;
     let licensing = asked.services.licensing();
     let (id, after) = (stored.license.id, after.map(CallId::as_u128));
     let mut files = licensing.offline_files(id, after, limit + 1).await?;
@@ -130,7 +128,7 @@ fn devices(mint: &Mint, app: &SoftwareApp, key: &str) -> Result<Vec<DeviceId>, F
                 let detail = "the activation request is for another app";
                 return Err(Failure::invalid("request", detail));
             }
-            let bare = |key: &str| key.trim().replace('-', "");
+            let bare = |key: &str| key.trim().replace('-', "").to_ascii_uppercase();
             let names_another = |other: &String| bare(other) != bare(key);
             if request.license_key.as_ref().is_some_and(names_another) {
                 let detail = "the activation request is for another license";
@@ -144,7 +142,9 @@ fn devices(mint: &Mint, app: &SoftwareApp, key: &str) -> Result<Vec<DeviceId>, F
                 let detail = format!("send at most {MAX_DEVICES}");
                 return Err(Failure::invalid("hwids", detail));
             }
-            Ok(hwids.to_vec())
+            let mut seen = HashSet::new();
+            let first = hwids.iter().filter(|device| seen.insert(*device));
+            Ok(first.cloned().collect())
         }
         _ => {
             let detail = "send one of `request`, `hwids` (not empty) and `anyMachine`";

@@ -15,6 +15,7 @@ use crate::http::field::Text;
 /// Shows the lists of an app.
 pub(super) async fn show(asked: Asked) -> Result<Json<Value>, Failure> {
     asked.requires(Scope::ReadLicenses)?;
+    asked.requires_more_than_one_license()?;
     let app = asked.app().await?;
     Ok(Json(shown(&app.settings.security)))
 }

@@ -30,6 +30,7 @@ pub(super) async fn put_license(asked: Asked) -> Result<Json<Variables>, Failure
 /// Shows the variables of an app.
 pub(super) async fn of_app(asked: Asked) -> Result<Json<Variables>, Failure> {
     asked.requires(Scope::ReadLicenses)?;
+    asked.requires_more_than_one_license()?;
     let app = asked.app().await?;
     Ok(Json(app.settings.variables.clone()))
 }
@@ -48,7 +49,13 @@ pub(super) async fn put_app(asked: Asked) -> Result<Json<Variables>, Failure> {
     Ok(Json(changed.await?.settings.variables.clone()))
 }
 
+/// Reads the variables. Without a body there are none, not even an empty object, which would take
+/// all away.
 fn read(asked: &Asked) -> Result<Variables, Failure> {
+    if asked.bytes()?.is_empty() {
+        let detail = "the body is empty: send an object of all variables, `{}` for none";
+        return Err(Failure::invalid("variables", detail));
+    }
     let object: Map<String, Value> = asked.content()?;
     Variables::of(&object).map_err(|error| Failure::invalid("variables", error))
 }

@@ -29,6 +29,11 @@ pub(in super::super) enum RequestFileError {
     /// Its checksum is wrong. Blame: caller.
     #[error("the checksum of the activation request is wrong: part of it was changed on the way")]
     Checksum,
+    /// Its header is of another app than its content. Blame: caller.
+    #[error(
+        "the header `App-Id` of the activation request names another app than its content: send the `.authforge-request` file as it was made"
+    )]
+    OtherApp,
     /// It is no request, or is cut short. Blame: caller.
     #[error(
         "this is not a whole activation request: send the `.authforge-request` file as it was made"
@@ -91,7 +96,6 @@ pub(in super::super) fn read_request_file(
     let fits = payload.v == 1
         && payload.typ == "authforge-activation-request"
         && block.header("Version") == Some("1")
-        && block.header("App-Id") == Some(payload.app_id.as_str())
         && payload.created_at.parse::<model::Timestamp>().is_ok()
         && within(&payload.machine_name, 128)
         && within(&payload.os, 64)
@@ -99,6 +103,9 @@ pub(in super::super) fn read_request_file(
         && within(&payload.license_key, 64);
     if !fits {
         return Err(RequestFileError::Malformed);
+    }
+    if block.header("App-Id") != Some(payload.app_id.as_str()) {
+        return Err(RequestFileError::OtherApp);
     }
     Ok(ActivationRequest {
         app_id: payload.app_id,
