@@ -157,11 +157,31 @@ fn a_file_with_one_wrong_row_writes_nothing_and_its_place_and_remedy_are_named()
     assert!(output.stderr.contains("nothing was written"), "{output:?}");
     assert!(!output.stderr.contains("old-key"), "{output:?}");
     assert_eq!(listed(gateway).len(), 0);
+    let output = import(gateway, &wrong, &["--json"]);
+    let said: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(counts(&said), [5_200, 0, 0, 1], "nothing was written");
 
     let said = imported(gateway, &wrong, &["--skip-bad"]);
     assert_eq!(counts(&said), [5_200, 5_199, 0, 1]);
     assert_eq!(said["problems"][0]["line"], 5_001);
     assert_eq!(listed(gateway).len(), 5_199);
+}
+
+#[test]
+fn what_is_wrong_is_listed_in_the_order_of_the_lines_whoever_finds_it() {
+    let site = Site::start(binary!());
+    let text = "key,device_slots,variables\nold-key-000001,17,\nold-key-000002,2,pro\nold-key-000003,18,\n";
+    let path = file(&site.gateway, "order.csv", text);
+    let output = import(&site.gateway, &path, &["--dry-run"]);
+    let lines = output
+        .stderr
+        .lines()
+        .filter_map(|line| line.split(':').nth(1));
+    assert_eq!(
+        lines.collect::<Vec<_>>()[..3],
+        ["2", "3", "4"],
+        "{output:?}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::exact::MAX_SAFE_INTEGER;
+use crate::unique::UniqueMap;
 
 /// Values by name, in order of the names: at most [`Variables::MAX_COUNT`] of them, with names of 1
 /// to [`Variables::MAX_NAME_CHARACTERS`] characters, and at most [`Variables::MAX_BYTES`] bytes as
@@ -139,7 +140,7 @@ impl fmt::Display for Variables {
 
 impl<'de> Deserialize<'de> for Variables {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = serde_json::Map::deserialize(deserializer)?;
+        let UniqueMap(object) = UniqueMap::deserialize(deserializer)?;
         Self::of(&object).map_err(serde::de::Error::custom)
     }
 }
@@ -245,6 +246,13 @@ mod tests {
             assert_eq!(serde_json::to_value(variable).expect("plain data"), value);
         }
         assert!("seats".parse::<Assignment>().is_err());
+    }
+
+    #[test]
+    fn a_variable_that_is_there_twice_is_refused_by_name() {
+        let twice = serde_json::from_str::<Variables>(r#"{"seats":5,"seats":6}"#);
+        let error = twice.expect_err("which of them?").to_string();
+        assert!(error.contains("`seats` is there twice"), "{error}");
     }
 
     #[test]

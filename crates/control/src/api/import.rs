@@ -8,6 +8,7 @@ use axum::Json as Answer;
 use licensing::{ExistingKey, ImportRequest, ImportedRow, RowToImport};
 use model::{Credential, KeyFormat, LicenseStatus};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::document::{Needs, Operation, Routes};
 use crate::http::body::read_part;
@@ -35,7 +36,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 async fn import(
     caller: Caller,
     Audited(acting): Audited,
-    Json(request): Json<ImportLicenses<Value>, BULK_BODY_LIMIT>,
+    Json(request): Json<ImportLicenses<Box<RawValue>>, BULK_BODY_LIMIT>,
 ) -> Result<Answer<List<ImportedLicense>>, Problem> {
     const MOST: usize = ImportRequest::MAX_ROWS;
     if !(1..=MOST).contains(&request.rows.len()) {
@@ -51,7 +52,7 @@ async fn import(
     let format = format.transpose()?;
     let (mut rows, mut readable) = (Vec::with_capacity(request.rows.len()), Vec::new());
     for row in request.rows {
-        rows.push(match row_to_import(row, format) {
+        rows.push(match row_to_import(&row, format) {
             Ok(row) => {
                 readable.push(row);
                 None
@@ -76,7 +77,15 @@ async fn import(
 }
 
 /// Returns a row as the operation takes it.
-fn row_to_import(row: Value, format: Option<KeyFormat>) -> Result<RowToImport, Problem> {
+fn row_to_import(row: &RawValue, format: Option<KeyFormat>) -> Result<RowToImport, Problem> {
+    if let Some(name) = model::repeated_member(row.get().as_bytes()) {
+        let detail = "is there twice: leave one of them out";
+        return Err(Problem::field(&name, detail));
+    }
+    let row: Value = serde_json::from_str(row.get()).map_err(|_| {
+        let detail = "has a number that is too large, or is nested too deeply";
+        Problem::field("row", detail)
+    })?;
     if !row.is_object() {
         let detail = "is not an object: send one such as {\"key\": \"…\"}";
         return Err(Problem::field("row", detail));

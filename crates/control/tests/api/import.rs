@@ -11,6 +11,21 @@ async fn import(world: &World, body: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_row_with_a_member_that_is_there_twice_is_bad_and_holds_up_no_other() {
+    let world = World::start().await;
+    let body = r#"{"app":"api","rows":[{"key":"an-old-key-0001","label":"a","label":"b"},
+        {"key":"an-old-key-0002","variables":{"x":1,"x":2}},{"key":"an-old-key-0003"}]}"#;
+    let answer = world.local("POST", "/licenses/import", body).await;
+    let items = answer.json(200)["items"].clone();
+    for (item, field) in [(&items[0], "label"), (&items[1], "x")] {
+        assert_eq!(item["problem"]["field"], field, "{item}");
+        let detail = item["problem"]["detail"].as_str().unwrap();
+        assert!(detail.contains("twice"), "{item}");
+    }
+    assert_eq!(items[2]["result"], "made");
+}
+
+#[tokio::test]
 async fn each_row_is_answered_for_in_order() {
     let world = World::start().await;
     let digest = KeyDigest::of("an-old-key-0002").to_string();

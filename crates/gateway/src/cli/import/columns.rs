@@ -169,6 +169,12 @@ impl Columns {
             (Column::Field("status"), Value::String(word)) if word.trim() == "revoked" => {
                 ("status", "disabled".into())
             }
+            (Column::Field("status"), Value::String(word))
+                if !["active", "disabled"].contains(&word.trim()) =>
+            {
+                let reason = "write active, disabled or revoked, which is disabled here";
+                return Err(Wrong::of(name, reason));
+            }
             (Column::Field(field), Value::String(text)) => (field, text.trim().into()),
             (Column::Field(field), value) if form_of(field) == Form::Truth => {
                 (field, truth(&value).map_or(value, Value::Bool))
@@ -219,6 +225,9 @@ fn of_cell(form: Form, cell: &str) -> Result<Value, String> {
             Ok(items.filter(|item| !item.is_empty()).collect())
         }
         Form::Object => {
+            if let Some(name) = model::repeated_member(cell.as_bytes()) {
+                return Err(format!("`{name}` is there twice: leave one of them out"));
+            }
             let read = serde_json::from_str::<Fields>(cell);
             read.map(Value::from)
                 .map_err(|_| "write an object of JSON, such as {\"tier\": \"pro\"}".to_owned())
@@ -245,7 +254,7 @@ fn truth(value: &Value) -> Option<bool> {
 
 /// Returns a text that stands where the name of a column should, whole if it looks like one: where
 /// the header is missing, it is a key.
-fn name_or_key(text: &str) -> String {
+pub(super) fn name_or_key(text: &str) -> String {
     let is_word = |byte: u8| byte.is_ascii_alphabetic() || b"_- ".contains(&byte);
     let is_name = text.len() <= 32
         && text.bytes().all(is_word)
@@ -332,12 +341,15 @@ mod tests {
             ("unlimited_devices", "perhaps"),
             ("enabled", "2"),
             ("devices", "[1]"),
+            ("status", "banned"),
             ("variables", "pro"),
         ] {
             let wrong = read(&[(name, cell)]).expect_err(name);
             assert_eq!(wrong.field, name);
             assert!(wrong.reason.contains("write "), "{wrong:?}");
         }
+        let twice = read(&[("variables", r#"{"seats":1,"seats":2}"#)]).expect_err("twice");
+        assert!(twice.reason.contains("`seats` is there twice"), "{twice:?}");
         let twice = read(&[("label", "a"), ("name", "b")]).expect_err("twice");
         assert!(twice.reason.contains("another column"), "{twice:?}");
     }

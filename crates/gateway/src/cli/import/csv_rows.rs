@@ -21,6 +21,7 @@ pub(super) struct CsvRows {
     name: String,
     reader: Reader<Bounded<Box<dyn Read>>>,
     budget: Rc<Cell<usize>>,
+    quotes: Rc<Cell<Quotes>>,
     header: Vec<(String, Column)>,
     columns: Columns,
     record: ByteRecord,
@@ -30,6 +31,38 @@ pub(super) struct CsvRows {
 struct Bounded<R> {
     inner: R,
     budget: Rc<Cell<usize>>,
+    quotes: Rc<Cell<Quotes>>,
+}
+
+/// Where in a value the bytes that were read so far end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Quotes {
+    /// Before its first byte.
+    #[default]
+    Before,
+    /// In one without quotation marks around it, or behind them.
+    Without,
+    /// Within quotation marks.
+    Within,
+    /// Behind a quotation mark that ends them, or is the first of two that stand for one.
+    Perhaps,
+    /// The file ended within quotation marks.
+    LeftOpen,
+}
+
+impl Quotes {
+    const fn with(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Before, b'"') | (Self::Perhaps, b'"') => Self::Within,
+            (Self::Within, b'"') => Self::Perhaps,
+            (Self::Within, _) => Self::Within,
+            (Self::LeftOpen, _) => Self::LeftOpen,
+            (_, b',' | b'\n') => Self::Before,
+            // Of the mark in front of UTF-8.
+            (Self::Before, 0xef | 0xbb | 0xbf) => Self::Before,
+            _ => Self::Without,
+        }
+    }
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -38,6 +71,12 @@ impl<R: Read> Read for Bounded<R> {
             return Err(ErrorKind::FileTooLarge.into());
         }
         let read = self.inner.read(buffer)?;
+        let quotes = buffer[..read].iter().copied();
+        let quotes = quotes.fold(self.quotes.get(), Quotes::with);
+        self.quotes.set(match (read, quotes) {
+            (0, Quotes::Within) => Quotes::LeftOpen,
+            _ => quotes,
+        });
         self.budget.set(self.budget.get().saturating_sub(read));
         Ok(read)
     }
@@ -54,9 +93,11 @@ impl CsvRows {
         columns: Columns,
     ) -> Result<Self, Error> {
         let budget = Rc::new(Cell::new(MAX_RECORD));
+        let quotes = Rc::new(Cell::new(Quotes::default()));
         let bounded = Bounded {
             inner: Box::new(from) as Box<dyn Read>,
             budget: Rc::clone(&budget),
+            quotes: Rc::clone(&quotes),
         };
         let mut builder = ReaderBuilder::new();
         // What ends a line is a line feed, so that lines are counted alike however they end. A
@@ -67,6 +108,7 @@ impl CsvRows {
             name: name.to_owned(),
             reader: builder.from_reader(bounded),
             budget,
+            quotes,
             header: Vec::new(),
             columns,
             record: ByteRecord::new(),
@@ -112,6 +154,13 @@ impl CsvRows {
             self.budget.set(MAX_RECORD);
             let read = self.reader.read_byte_record(&mut self.record);
             let is_there = read.map_err(|error| self.unreadable(error.into_kind()))?;
+            if self.quotes.get() == Quotes::LeftOpen {
+                return Err(Error::No(format!(
+                    "{}:{}: a quotation mark is left open to the end of the file, which may have been cut off: close it, or copy the file anew",
+                    self.name,
+                    self.line()
+                )));
+            }
             let is_blank = self.record.len() == 1 && self.record[0].trim_ascii().is_empty();
             if !is_there || !is_blank {
                 return Ok(is_there);
@@ -240,6 +289,31 @@ mod tests {
             ("label\n", "FILE:1: key: no column"),
         ] {
             assert!(error(text).contains(says), "{text}: {}", error(text));
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_within_quotation_marks_is_not_whole() {
+        for text in [
+            "key,label\nk1,a\nk2,\"b",
+            "key,label\nk1,a\nk2,\"b\n",
+            "key,label\nk1,a\nk2,\"b \"\"c\"\"",
+            "\u{feff}\"key\",label\nk1,a\n\"k2",
+        ] {
+            let mut rows = rows(text).expect("a header");
+            assert!(rows.next().expect("whole").is_some(), "{text}");
+            let error = rows.next().expect_err(text).to_string();
+            assert!(error.starts_with("FILE:3: a quotation mark"), "{error}");
+        }
+        for text in [
+            "key,label\nk1,\"a\"",
+            "key,label\nk1,\"a \"\"b\"\"\"\n",
+            "key,label\nk1,5\" wide",
+            "key,label\nk1,\"\"",
+        ] {
+            let mut rows = rows(text).expect("a header");
+            assert!(rows.next().expect(text).is_some(), "{text}");
+            assert!(rows.next().expect(text).is_none(), "{text}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Deserializer, Value};
 
-use super::columns::Columns;
+use super::columns::{self, Columns};
 use super::row::{Fields, Place, Row, Wrong};
 use super::source::{BOM, unreadable};
 use crate::cli::Error;
@@ -83,12 +83,31 @@ impl JsonRows {
 
     /// Puts the rows of the line among those that wait.
     fn read_line(&mut self) {
-        let (mut items, mut broken) = (Vec::new(), None);
-        for value in Deserializer::from_slice(&self.text).into_iter::<Value>() {
+        let (mut items, mut broken, mut repeated) = (Vec::new(), None, None);
+        let mut values = Deserializer::from_slice(&self.text).into_iter::<Value>();
+        let mut from = 0;
+        while let Some(value) = values.next() {
+            let through = values.byte_offset();
             match value {
-                Ok(value) => unfold(value, &mut items),
+                Ok(value) => {
+                    unfold(value, &mut items);
+                    let text = self.text.get(from..through).unwrap_or_default();
+                    repeated = repeated.or_else(|| model::repeated_member(text));
+                }
                 Err(error) => broken = Some(error.column()),
             }
+            from = through;
+        }
+        if let Some(name) = repeated {
+            // Which of the values was meant is not known, nor which rows they made.
+            let reason = "it is there twice on this line: leave one of them out";
+            let place = Place {
+                line: self.line,
+                item: None,
+            };
+            let fields = Err(Wrong::of(&columns::name_or_key(&name), reason));
+            self.waiting.push_back(Row { place, fields });
+            return;
         }
         let several = items.len() > 1;
         for (at, item) in items.into_iter().enumerate() {
@@ -180,6 +199,21 @@ mod tests {
             of("4", "k4"),
         ];
         assert_eq!(read(text), expected);
+    }
+
+    #[test]
+    fn a_line_with_a_member_that_is_there_twice_makes_no_row() {
+        let text = concat!(
+            "{\"key\":\"k1\",\"label\":\"a\",\"label\":\"b\"}\n",
+            "{\"key\":\"k2\"}{\"key\":\"k3\",\"variables\":{\"x\":1,\"x\":2}}\n",
+            "{\"key\":\"k4\"}{\"key\":\"k5\"}\n",
+        );
+        let seen = read(text);
+        let twice = ": it is there twice on this line: leave one of them out";
+        assert_eq!(seen[0], ("1".to_owned(), format!("label{twice}")));
+        assert_eq!(seen[1], ("2".to_owned(), format!("x{twice}")));
+        let keys: Vec<_> = seen[2..].iter().map(|(_, key)| key.as_str()).collect();
+        assert_eq!(keys, ["k4", "k5"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use self::source::{FileFormat, Source};
 use self::tally::{Listing, Tally};
 use super::arguments::JsonArgument;
 use super::error::EXIT_NO;
-use crate::cli::{Client, Error, Output};
+use crate::cli::{Client, Error, Format, Output};
 
 /// Arguments of `license import`.
 #[derive(Debug, clap::Args)]
@@ -80,11 +80,15 @@ pub(super) async fn execute(
     let is_done = |tally: &Tally| {
         arguments.dry_run || (tally.bad > 0 && !arguments.skip_bad) || tally.made == 0
     };
-    let tally = match judged {
+    let mut tally = match judged {
         Some(tally) if is_done(&tally) => tally,
         _ => write(&mut pass, &mut source, listing).await?,
     };
     tally.tell_of_more();
+    if !arguments.dry_run && !tally.written && arguments.json.format() == Format::Json {
+        // What would have been made was not.
+        tally.made = 0;
+    }
     tally.show(arguments.json.format(), output)?;
     if tally.bad == 0 || arguments.skip_bad {
         return Ok(ExitCode::SUCCESS);

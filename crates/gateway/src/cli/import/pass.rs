@@ -32,7 +32,8 @@ pub(super) struct Pass<'a> {
 /// Rows that wait to be sent together.
 #[derive(Default)]
 struct Batch {
-    places: Vec<Place>,
+    /// The places of the rows, and what is wrong with those that are not sent, in their order.
+    places: Vec<(Place, Option<Wrong>)>,
     rows: Vec<Fields>,
     bytes: usize,
 }
@@ -61,22 +62,21 @@ impl Pass<'_> {
             });
             match fields {
                 Ok((fields, bytes)) => batch.add(row.place, fields, bytes),
-                Err(wrong) => tally.bad(&source.name, row.place, wrong, &progress),
+                Err(wrong) => batch.places.push((row.place, Some(wrong))),
             }
             if batch.is_full() {
                 self.send(&source.name, &mut batch, tally, &progress)
                     .await?;
             }
         }
-        if !batch.rows.is_empty() {
-            self.send(&source.name, &mut batch, tally, &progress)
-                .await?;
-        }
+        self.send(&source.name, &mut batch, tally, &progress)
+            .await?;
         tally.not_taken.clone_from(rows.not_taken());
         Ok(())
     }
 
-    /// Sends the rows of a batch, which is empty then, and counts what becomes of them.
+    /// Sends the rows of a batch, which is empty then, and counts what becomes of them, with those
+    /// that are wrong in their order.
     async fn send(
         &self,
         file: &str,
@@ -85,43 +85,60 @@ impl Pass<'_> {
         progress: &Progress,
     ) -> Result<(), Error> {
         let Batch { places, rows, .. } = std::mem::take(batch);
-        let request = ImportLicenses {
-            app: self.app.clone(),
-            key_format: self.key_format.map(str::to_owned),
-            dry_run: !tally.written,
-            rows,
-        };
-        let answer = self.client.post("/licenses/import", &request).await;
-        let answer: List<ImportedLicense> = answer?;
-        if answer.items.len() != places.len() {
-            let reason = "it does not answer for each of the rows";
-            return Err(self.client.no_gate(reason));
-        }
-        let now = SystemClock.now();
-        for ((place, row), imported) in places.into_iter().zip(&request.rows).zip(answer.items) {
+        let answers = self.answers(rows, tally.written).await?;
+        let (now, mut answers) = (SystemClock.now(), answers.into_iter());
+        for (place, wrong) in places {
+            if let Some(wrong) = wrong {
+                tally.bad(file, place, wrong, progress);
+                continue;
+            }
+            let Some((row, imported)) = answers.next() else {
+                let reason = "it does not answer for each of the rows";
+                return Err(self.client.no_gate(reason));
+            };
             match imported.result {
                 ImportResult::Made => tally.made += 1,
                 ImportResult::There => tally.there += 1,
                 ImportResult::Bad => {
-                    tally.bad(file, place, wrong(imported.problem, row), progress);
+                    tally.bad(file, place, wrong_by_gate(imported.problem, &row), progress);
                     continue;
                 }
             }
-            tally.ended += u64::from(has_ended(row, now));
+            tally.ended += u64::from(has_ended(&row, now));
         }
         Ok(())
+    }
+
+    /// Sends rows, and returns what becomes of each.
+    async fn answers(
+        &self,
+        rows: Vec<Fields>,
+        is_written: bool,
+    ) -> Result<Vec<(Fields, ImportedLicense)>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = ImportLicenses {
+            app: self.app.clone(),
+            key_format: self.key_format.map(str::to_owned),
+            dry_run: !is_written,
+            rows,
+        };
+        let answer = self.client.post("/licenses/import", &request).await;
+        let answer: List<ImportedLicense> = answer?;
+        Ok(request.rows.into_iter().zip(answer.items).collect())
     }
 }
 
 impl Batch {
     fn add(&mut self, place: Place, row: Fields, bytes: usize) {
-        self.places.push(place);
+        self.places.push((place, None));
         self.rows.push(row);
         self.bytes += bytes;
     }
 
     fn is_full(&self) -> bool {
-        self.rows.len() == BATCH || self.bytes >= BATCH_BYTES
+        self.places.len() >= BATCH || self.bytes >= BATCH_BYTES
     }
 }
 
@@ -136,7 +153,7 @@ fn size(row: &Fields) -> Result<usize, Wrong> {
 }
 
 /// Returns what the gate finds wrong with a row, without the keys in it.
-fn wrong(problem: Option<ImportProblem>, row: &Fields) -> Wrong {
+fn wrong_by_gate(problem: Option<ImportProblem>, row: &Fields) -> Wrong {
     let Some(problem) = problem else {
         return Wrong::of("row", "the gate does not take it");
     };

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::row::{Fields, Wrong};
 
-/// The lines of the keys that were seen, at most some 40 bytes for each. Twelve bytes of the
+/// The lines of the keys that were seen, at most some 40 bytes for each spelling of one: keys of
+/// AuthForge's shape have two. Twelve bytes of the
 /// SHA-256 tell them apart: that two of a million have the same has a probability of 10⁻¹⁷.
 #[derive(Debug, Default)]
 pub(super) struct Seen(HashMap<[u8; 12], u32>);
@@ -19,34 +20,39 @@ impl Seen {
     /// # Errors
     /// The key stands on an earlier line, too.
     pub(super) fn note(&mut self, row: &Fields, line: u64) -> Result<(), Wrong> {
-        let Some((field, digest)) = digest(row) else {
+        let Some((field, digests)) = digests(row) else {
             return Ok(());
         };
-        let beginning = digest.as_bytes()[..12].try_into();
         let line = u32::try_from(line).unwrap_or(u32::MAX);
-        match self.0.entry(beginning.expect("a digest has 32 bytes")) {
-            Entry::Vacant(place) => {
-                place.insert(line);
-                Ok(())
-            }
-            Entry::Occupied(before) => {
-                let before = before.get();
-                let reason = format!("line {before} has this key, too: leave one of them out");
-                Err(Wrong::of(field, reason))
+        for digest in &digests {
+            let beginning = digest.as_bytes()[..12].try_into();
+            match self.0.entry(beginning.expect("a digest has 32 bytes")) {
+                Entry::Vacant(place) => {
+                    place.insert(line);
+                }
+                Entry::Occupied(before) => {
+                    let before = before.get();
+                    let reason = format!("line {before} has this key, too: leave one of them out");
+                    return Err(Wrong::of(field, reason));
+                }
             }
         }
+        Ok(())
     }
 }
 
-/// Returns the SHA-256 of the key of a row, and the field that it is from.
-fn digest(row: &Fields) -> Option<(&'static str, KeyDigest)> {
+/// Returns the SHA-256 of the key of a row in each of its spellings, and the field that it is from.
+fn digests(row: &Fields) -> Option<(&'static str, Vec<KeyDigest>)> {
     if let Some(key) = row.get("key").and_then(Value::as_str) {
-        let dashed = Credential::with_dashes(key);
-        let text = dashed.as_ref().map_or(key, Credential::expose);
-        return Some(("key", KeyDigest::of(text)));
+        let bare = key.replace('-', "");
+        let spellings = match Credential::with_dashes(&bare) {
+            Some(dashed) => vec![KeyDigest::of(dashed.expose()), KeyDigest::of(&bare)],
+            None => vec![KeyDigest::of(key)],
+        };
+        return Some(("key", spellings));
     }
     let digest = row.get("key_sha256").and_then(Value::as_str)?;
-    Some(("key_sha256", digest.parse().ok()?))
+    Some(("key_sha256", vec![digest.parse().ok()?]))
 }
 
 #[cfg(test)]
@@ -64,7 +70,17 @@ mod tests {
             json!({ "key_sha256": digest }),
             json!({ "key_sha256": digest.to_uppercase() }),
         ];
+        let bare = KeyDigest::of(&key.replace('-', "")).to_string();
+        let of_bare = json!({ "key_sha256": bare });
+        let of_bare = of_bare.as_object().expect("an object");
         let forms = forms.map(|form| form.as_object().cloned().expect("an object"));
+        for form in &forms[..2] {
+            for (first, second) in [(form, of_bare), (of_bare, form)] {
+                let mut seen = Seen::default();
+                assert_eq!(seen.note(first, 7), Ok(()));
+                assert!(seen.note(second, 9).is_err(), "{first:?} {second:?}");
+            }
+        }
         for first in &forms {
             for second in &forms {
                 let mut seen = Seen::default();

@@ -2,8 +2,7 @@
 
 use api_types::Scope;
 use axum::Json;
-use model::{LicenseUpdate, Variables};
-use serde_json::{Map, Value};
+use model::{LicenseUpdate, UniqueMap, Variables};
 
 use super::answer::Failure;
 use super::context::Asked;
@@ -56,6 +55,6 @@ fn read(asked: &Asked) -> Result<Variables, Failure> {
         let detail = "the body is empty: send an object of all variables, `{}` for none";
         return Err(Failure::invalid("variables", detail));
     }
-    let object: Map<String, Value> = asked.content()?;
+    let UniqueMap(object) = asked.content()?;
     Variables::of(&object).map_err(|error| Failure::invalid("variables", error))
 }
