@@ -104,13 +104,56 @@ fn a_receiver_that_fails_is_tried_as_the_schedule_says_then_disabled_and_resumed
         text(&cli.json(&["webhook", "resume", id]), "state"),
         "active"
     );
-    let received = receiver.wait_for(5);
-    assert_eq!(types(&received)[4], "license.revoked");
+    let received = receiver.wait_for(6);
+    assert_eq!(
+        types(&received)[4..],
+        ["license.created", "license.revoked"],
+        "what failed comes before what happened later"
+    );
     let event = text(&failed[0], "event_id").to_owned();
     let again = cli.json(&["webhook", "redeliver", id, "--event", &event]);
     assert_eq!(again["deliveries"], 1);
-    let received = receiver.wait_for(6);
-    assert_eq!(received[5].header("webhook-id"), Some(event.as_str()));
+    let received = receiver.wait_for(7);
+    assert_eq!(received[6].header("webhook-id"), Some(event.as_str()));
+    let unknown = "evt_0198c0de0198c0de0198c0de0198c0de";
+    let refused = cli.run(&["webhook", "redeliver", id, "--event", unknown]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(unknown), "{refused:?}");
+}
+
+#[test]
+fn events_are_said_and_shown_in_the_words_of_the_form() {
+    let (site, receiver) = start();
+    let cli = site.gateway.cli();
+    let url = receiver.url("/");
+    let create = |event| {
+        let form = ["--form", "authforge", "--event", event];
+        let create = ["webhook", "create", "--url", &url, "--app", "api"];
+        cli.run(&[&create[..], &form].concat())
+    };
+    let made = create("license.deleted");
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.stdout.contains("Keep the secret"), "{made:?}");
+    let all = cli.json(&["webhook", "list"]);
+    let id = text(&all[0], "id");
+    for said in [&["webhook", "list"][..], &["webhook", "show", id]] {
+        assert!(cli.text(said).contains("license.deleted"), "{said:?}");
+    }
+    let refused = create("device.bound");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("license.hwid_bound"), "{refused:?}");
+    let nothing = cli.run(&["webhook", "change", id]);
+    assert_eq!(nothing.code, 2, "{nothing:?}");
+    assert!(nothing.stderr.contains("--all-events"), "{nothing:?}");
+    let change = ["webhook", "change", id, "--event", "license.revoked"];
+    assert_eq!(cli.json(&change)["events"], json!(["license.disabled"]));
+
+    let license = site.gateway.license(&[]);
+    let _ = cli.text(&["license", "disable", &license.id]);
+    let told: Value = receiver.wait_for(1)[0].json();
+    assert_eq!(told["event"], "license.revoked");
+    let log = ["webhook", "deliveries", id];
+    assert_eventually!(cli.text(&log).contains("license.revoked"));
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub struct Rotate {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddCredential {
-    /// The shape of the new key: `tallygate`, `uuid`, `apifew` or `authforge`.
+    /// The shape of the new key: `tallygate`, `uuid`, `apifew` or `authforge`; absent: that of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_format: Option<String>,
     /// An existing key to take over instead of making one.

@@ -111,6 +111,14 @@ impl WebhookForm {
         }
     }
 
+    /// Returns the type of events that has this name in this form; `None`: none has that anybody
+    /// asks for.
+    #[must_use]
+    pub fn type_named(self, name: &str) -> Option<EventType> {
+        let found = self.told().find(|(_, own)| *own == name);
+        found.map(|(kind, _)| kind)
+    }
+
     /// Returns whether events of this type are told in this form.
     #[must_use]
     pub const fn has(self, kind: EventType) -> bool {

@@ -1,6 +1,6 @@
 //! The errors of operations on webhooks.
 
-use model::{AccountName, AppName, Blame, WebhookId};
+use model::{AccountName, AppName, Blame, EventId, WebhookId};
 
 /// An error of an operation.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,16 @@ pub enum Error {
     /// There is no such webhook. Blame: caller.
     #[error("there is no webhook {0}")]
     Unknown(WebhookId),
+    /// The webhook has no such event. Blame: caller.
+    #[error(
+        "webhook {webhook} has no event {event}: `tallygate webhook deliveries {webhook}` lists those that are kept"
+    )]
+    EventUnknown {
+        /// The webhook.
+        webhook: WebhookId,
+        /// The event.
+        event: EventId,
+    },
     /// There is no such app, or it belongs to another account. Blame: caller.
     #[error("there is no app `{0}`: `tallygate app list` shows those of the configuration")]
     AppUnknown(AppName),

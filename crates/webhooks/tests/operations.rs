@@ -5,7 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Actor, DeliveryState, EventType, SystemClock, WebhookForm, WebhookId, WebhookState};
+use model::{
+    Actor, DeliveryState, EventId, EventType, SystemClock, WebhookForm, WebhookId, WebhookState,
+};
 use store::{AuditFilter, DeliveryFilter};
 use testkit::eventually::{eventually, eventually_async};
 use testkit::{Manner, Receiver};
@@ -219,9 +221,9 @@ async fn what_cannot_be_a_webhook_is_refused_with_its_field_and_nothing_is_kept(
         (short, "`secret`: a secret has 8 to 256"),
         (
             untold,
-            "`events`: `quota.low` is not told here: use some of license.created",
+            "`events`: `quota.low` is not told in this form: use some of `license.created`, `license.disabled` (told as `license.revoked`)",
         ),
-        (test, "`events`: `webhook.test` is not told here"),
+        (test, "`events`: `webhook.test` is not told in this form"),
     ] {
         let error = refused(&gate, request).await;
         assert!(error.starts_with(words), "{error}");
@@ -434,6 +436,13 @@ async fn events_are_delivered_again_by_hand_and_by_time_with_the_same_id() {
             .expect("it is there"),
         1
     );
+    let unknown = DeliveryFilter {
+        event_id: Some(EventId::from_u128(7)),
+        ..DeliveryFilter::default()
+    };
+    let refused = gate.acting().redeliver(id, unknown).await;
+    let words = refused.expect_err("there is none").to_string();
+    assert!(words.contains("has no event evt_"), "{words}");
     let again = receiver.wait_for(4).remove(3);
     assert_eq!(
         again.header("webhook-id"),

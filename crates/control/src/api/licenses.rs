@@ -405,19 +405,23 @@ async fn rotate(
     Json(request): Json<Rotate>,
 ) -> Result<Answer<License>, Problem> {
     let stored = own(&state.licensing, &caller, &id).await?;
-    let kind = stored
-        .credentials
-        .last()
-        .and_then(|last| KeyFormat::parse(&last.kind));
+    let format = format_of(&stored);
     let overlap = request
         .overlap
         .map_or(Duration::ZERO, model::Interval::duration);
     let id = stored.license.id;
-    let issued = acting.rotate(id, overlap, kind.unwrap_or_default()).await?;
+    let issued = acting.rotate(id, overlap, format).await?;
     Ok(Answer(with_key(&state.licensing, issued).await?))
 }
 
-/// Gives a license one more key; those before stay.
+/// Returns the format of the last key of a license.
+fn format_of(stored: &StoredLicense) -> KeyFormat {
+    let last = stored.credentials.last();
+    let format = last.and_then(|last| KeyFormat::parse(&last.kind));
+    format.unwrap_or_default()
+}
+
+/// Gives a license one more key, in the shape of the last one; those before stay.
 async fn add_credential(
     State(state): Shared,
     caller: Caller,
@@ -425,8 +429,12 @@ async fn add_credential(
     Name(id): Name,
     Json(request): Json<AddCredential>,
 ) -> Result<(StatusCode, Answer<License>), Problem> {
-    let id = own(&state.licensing, &caller, &id).await?.license.id;
-    let source = key_source(request.key_format.as_deref(), request.key.as_deref())?;
+    let stored = own(&state.licensing, &caller, &id).await?;
+    let id = stored.license.id;
+    let source = match (request.key_format.as_deref(), request.key.as_deref()) {
+        (None, None) => KeySource::Generate(format_of(&stored)),
+        (format, key) => key_source(format, key)?,
+    };
     let issued = acting.add_credential(id, &source, None).await?;
     let license = with_key(&state.licensing, issued).await?;
     Ok((StatusCode::CREATED, Answer(license)))

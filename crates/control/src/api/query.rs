@@ -59,11 +59,18 @@ pub(super) fn account_of(
             Err(Problem::not_found("account", named.as_str()))
         }
         (Some(own), _) => Ok(own.clone()),
-        (None, Some(named)) => Ok(named),
-        (None, None) => {
+        (None, named) => {
             let sold = |app: &AppName| state.directory.apps.iter().find(|sold| sold.name == *app);
             let seller = app.and_then(sold).map(|sold| sold.account.clone());
-            Ok(seller.unwrap_or_default())
+            match (named, seller) {
+                (Some(named), Some(seller)) if named != seller => {
+                    let detail = format!(
+                        "the app is sold by the account `{seller}`, not by `{named}`: leave the account out"
+                    );
+                    Err(Problem::field("account", detail))
+                }
+                (named, seller) => Ok(named.or(seller).unwrap_or_default()),
+            }
         }
     }
 }

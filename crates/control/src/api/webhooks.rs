@@ -105,7 +105,7 @@ fn deliveries_routes(routes: Routes) -> Routes {
             resume,
             state(
                 "resumeWebhook",
-                "Let a webhook get events again, those that wait first",
+                "Let a webhook get events again, those that failed and those that wait first",
             ),
         )
         .post(

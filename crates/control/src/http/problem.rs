@@ -254,6 +254,7 @@ impl From<webhooks::Error> for Problem {
             Error::Invalid { field, reason } => Self::field(field, reason),
             Error::AppUnknown(_) => Self::new(Code::AppUnknown, detail).about("app"),
             Error::AccountUnknown(_) | Error::Unknown(_) => Self::new(Code::NotFound, detail),
+            Error::EventUnknown { .. } => Self::new(Code::NotFound, detail).about("event"),
             Error::TooMany(_) | Error::Unproven { .. } | Error::ChangedMeanwhile(_) => {
                 Self::new(Code::Conflict, detail)
             }

@@ -274,3 +274,20 @@ async fn a_bulk_whose_last_entry_is_refused_makes_nothing() {
     let made = world.local("POST", "/licenses/bulk", bulk(&[])).await;
     assert_eq!(made.json(201)["items"].as_array().unwrap().len(), 40);
 }
+
+#[tokio::test]
+async fn a_further_key_has_the_shape_of_the_last_one_unless_another_is_named() {
+    let world = World::start().await;
+    let body = r#"{"app":"api","key_format":"authforge"}"#;
+    let made = world.local("POST", "/licenses", body).await.json(201);
+    let path = format!("/licenses/{}/credentials", made["id"].as_str().unwrap());
+    for (body, kind) in [
+        ("{}", "authforge"),
+        (r#"{"key_format":"uuid"}"#, "uuid"),
+        ("{}", "uuid"),
+    ] {
+        let added = world.local("POST", &path, body).await.json(201);
+        let last = added["credentials"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["kind"], kind, "{body}");
+    }
+}

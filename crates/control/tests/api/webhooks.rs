@@ -189,6 +189,14 @@ async fn what_cannot_be_a_webhook_is_refused_with_its_field() {
             "secret",
         ),
         (
+            json!({"url": "https://192.0.1.1", "secret": "whsec_AAAAAAAA"}),
+            "secret",
+        ),
+        (
+            json!({"url": "https://192.0.1.1", "app": "api", "account": "somebody"}),
+            "account",
+        ),
+        (
             json!({"url": "https://192.0.1.1", "events": ["webhook.test"]}),
             "events",
         ),

@@ -12,7 +12,7 @@ use crate::cli::{Client, Error};
 pub(crate) struct AddKeyArguments {
     /// The license
     id: LicenseId,
-    /// The shape of the new key
+    /// The shape of the new key [default: that of the last one]
     #[arg(long, value_name = "FORMAT", value_parser = ["tallygate", "uuid", "apifew", "authforge"])]
     key_format: Option<String>,
     /// Take over an existing key; `-` reads it from the standard input

@@ -42,6 +42,7 @@ mod units;
 pub(crate) mod usage;
 mod user;
 mod webhook;
+mod webhook_events;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

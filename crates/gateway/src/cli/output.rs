@@ -105,6 +105,22 @@ impl Output {
         Ok(())
     }
 
+    /// Prints something whose secret, if it has one, is shown this once.
+    pub(crate) fn secret_shown_once(
+        &mut self,
+        format: Format,
+        value: &impl Serialize,
+        table: impl FnOnce() -> Table,
+        has_secret: bool,
+    ) -> io::Result<()> {
+        self.shown_once(format, value, table, false)?;
+        if has_secret && format != Format::Json {
+            self.line("")?;
+            self.line("Keep the secret: it is not shown again.")?;
+        }
+        Ok(())
+    }
+
     /// Hands everything written so far to the system.
     pub(crate) fn flush(&mut self) -> Result<(), super::Error> {
         Ok(self.writer.flush()?)

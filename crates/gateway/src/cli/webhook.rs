@@ -8,12 +8,11 @@ use api_types::{
 };
 use clap::{Args, Subcommand};
 use model::{
-    AccountName, AppName, DeliveryState, EventId, EventType, Interval, Timestamp, WebhookForm,
-    WebhookId,
+    AccountName, AppName, DeliveryState, EventId, Interval, Timestamp, WebhookForm, WebhookId,
 };
 
 use super::arguments::JsonArgument;
-use super::units;
+use super::{units, webhook_events};
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
 /// The commands on webhooks.
@@ -23,6 +22,7 @@ pub(crate) enum WebhookCommand {
     #[command(after_help = examples!(
         "tallygate webhook create --url https://example.com/hooks",
         "tallygate webhook create --url https://example.com/hooks --app api --event license.created --event license.revoked",
+        "tallygate webhook create --url https://example.com/hooks --app game --form authforge --event license.deleted",
     ))]
     Create(CreateArguments),
     /// List webhooks, oldest first
@@ -55,7 +55,7 @@ pub(crate) enum WebhookCommand {
     /// Let one get nothing for now; what happens meanwhile waits
     #[command(after_help = examples!("tallygate webhook pause whk_0198c0de0198c0de0198c0de0198c0de"))]
     Pause(OneArguments),
-    /// Let one get events again, those that wait first
+    /// Let one get events again, those that failed and those that wait first
     #[command(after_help = examples!("tallygate webhook resume whk_0198c0de0198c0de0198c0de0198c0de"))]
     Resume(OneArguments),
     /// Make a new secret and print it, this once; those before sign beside it for a while
@@ -75,9 +75,9 @@ pub(crate) struct CreateArguments {
     /// Where events are posted to: https, on the public internet unless `[control]` allows others
     #[arg(long, value_name = "URL")]
     url: String,
-    /// A type of events that it gets; may be repeated [default: all]
-    #[arg(long = "event", value_name = "EVENT", value_parser = event_type)]
-    events: Vec<EventType>,
+    /// A type of events that it gets, in the words of its form; may be repeated [default: all]
+    #[arg(long = "event", value_name = "EVENT")]
+    events: Vec<String>,
     /// The app whose events alone it gets [default: every app of the account]
     #[arg(long)]
     app: Option<AppName>,
@@ -102,9 +102,10 @@ pub(crate) struct ChangeArguments {
     /// Where events are posted to
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// A type of events that it gets, in place of those before; may be repeated
-    #[arg(long = "event", value_name = "EVENT", value_parser = event_type, conflicts_with = "all_events")]
-    events: Vec<EventType>,
+    /// A type of events that it gets, in the words of its form, in place of those before; may be
+    /// repeated
+    #[arg(long = "event", value_name = "EVENT", conflicts_with = "all_events")]
+    events: Vec<String>,
     /// Let it get events of all types
     #[arg(long)]
     all_events: bool,
@@ -163,7 +164,7 @@ pub(crate) struct RotateArguments {
     /// Its id
     id: WebhookId,
     /// How long the secrets before sign beside the new one [default: 1d]
-    #[arg(long, value_name = "DURATION", conflicts_with = "at_once")]
+    #[arg(long, value_name = "DURATION", value_parser = overlap, conflicts_with = "at_once")]
     overlap: Option<Interval>,
     /// End the secrets before at once
     #[arg(long)]
@@ -189,7 +190,7 @@ pub(crate) async fn execute(
     let (webhook, json): (Webhook, JsonArgument) = match command {
         WebhookCommand::Create(arguments) => {
             let json = arguments.json;
-            let request = arguments.request();
+            let request = arguments.request()?;
             (client.post("/webhooks", &request).await?, json)
         }
         WebhookCommand::List(json) => {
@@ -202,14 +203,8 @@ pub(crate) async fn execute(
         }
         WebhookCommand::Show(one) => (client.get(&path(one.id, "")).await?, one.json),
         WebhookCommand::Change(arguments) => {
-            let all = arguments.all_events.then(Vec::new);
-            let named = (!arguments.events.is_empty()).then_some(arguments.events);
-            let request = ChangeWebhook {
-                url: arguments.url,
-                events: named.or(all),
-            };
-            let path = path(arguments.id, "");
-            (client.patch(&path, &request).await?, arguments.json)
+            let json = arguments.json;
+            (change(arguments, client).await?, json)
         }
         WebhookCommand::Pause(one) => (told(client, one.id, "/pause").await?, one.json),
         WebhookCommand::Resume(one) => (told(client, one.id, "/resume").await?, one.json),
@@ -236,8 +231,29 @@ pub(crate) async fn execute(
         }
     };
     let has_secret = webhook.secret.is_some();
-    output.shown_once(json.format(), &webhook, || one_table(&webhook), has_secret)?;
+    let table = || one_table(&webhook);
+    output.secret_shown_once(json.format(), &webhook, table, has_secret)?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn change(arguments: ChangeArguments, client: &Client) -> Result<Webhook, Error> {
+    let is_named = !arguments.events.is_empty();
+    if arguments.url.is_none() && !is_named && !arguments.all_events {
+        let reason = "nothing to change: give one of --url, --event and --all-events";
+        return Err(Error::Usage(reason.to_owned()));
+    }
+    let path = path(arguments.id, "");
+    let events = if is_named {
+        let webhook: Webhook = client.get(&path).await?;
+        Some(webhook_events::types_of(webhook.form, &arguments.events)?)
+    } else {
+        arguments.all_events.then(Vec::new)
+    };
+    let request = ChangeWebhook {
+        url: arguments.url,
+        events,
+    };
+    client.patch(&path, &request).await
 }
 
 async fn test(one: OneArguments, client: &Client, output: &mut Output) -> Result<ExitCode, Error> {
@@ -289,7 +305,10 @@ async fn deliveries(
     }
     match arguments.json.format() {
         Format::Json => output.json(&all)?,
-        _ => output.table(&deliveries_table(&all))?,
+        _ => {
+            let webhook: Webhook = client.get(&path(arguments.id, "")).await?;
+            output.table(&deliveries_table(&all, webhook.form))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -310,8 +329,12 @@ async fn redeliver(
     match arguments.json.format() {
         Format::Json => output.json(&again)?,
         _ => {
-            let count = units::count(again.deliveries);
-            output.line(&format!("{count} deliveries are due again"))?;
+            let said = match (again.deliveries, arguments.event) {
+                (0, Some(event)) => format!("{event} waits already"),
+                (1, _) => "1 delivery is due again".to_owned(),
+                (count, _) => format!("{} deliveries are due again", units::count(count)),
+            };
+            output.line(&said)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -320,16 +343,16 @@ async fn redeliver(
 // === impl CreateArguments ===
 
 impl CreateArguments {
-    fn request(self) -> CreateWebhook {
-        CreateWebhook {
+    fn request(self) -> Result<CreateWebhook, Error> {
+        Ok(CreateWebhook {
             url: self.url,
             account: self.account,
             app: self.app,
-            events: self.events,
+            events: webhook_events::types_of(self.form, &self.events)?,
             form: self.form,
             secret: None,
             paused: self.paused,
-        }
+        })
     }
 }
 
@@ -345,9 +368,9 @@ async fn told<T: serde::de::DeserializeOwned>(
     client.post(&path(id, what), &serde_json::json!({})).await
 }
 
-fn event_type(text: &str) -> Result<EventType, String> {
-    let words = || EventType::ALL.map(EventType::as_str).join(", ");
-    EventType::parse(text).ok_or_else(|| format!("use one of {}", words()))
+fn overlap(text: &str) -> Result<Interval, String> {
+    let parsed = text.parse::<Interval>();
+    parsed.map_err(|error| format!("{error}; --at-once ends the secrets before now"))
 }
 
 fn form(text: &str) -> Result<WebhookForm, String> {
@@ -378,7 +401,7 @@ fn list_table(all: &[Webhook]) -> Table {
             one.account.to_string(),
             units::maybe(one.app.as_ref()),
             one.form.to_string(),
-            events(one),
+            webhook_events::shown(one),
             one.state.to_string(),
             units::maybe_time(one.last_delivery_at),
         ]);
@@ -395,14 +418,14 @@ fn one_table(webhook: &Webhook) -> Table {
     field("account", webhook.account.to_string());
     field("app", units::maybe(webhook.app.as_ref()));
     field("form", webhook.form.to_string());
-    field("events", events(webhook));
+    field("events", webhook_events::shown(webhook));
     field("state", webhook.state.to_string());
     field("created", units::time(webhook.created_at));
     field("last delivery", units::maybe_time(webhook.last_delivery_at));
     table
 }
 
-fn deliveries_table(all: &[Delivery]) -> Table {
+fn deliveries_table(all: &[Delivery], form: WebhookForm) -> Table {
     let mut table = Table::new([
         Column::text("EVENT"),
         Column::text("TYPE"),
@@ -418,7 +441,7 @@ fn deliveries_table(all: &[Delivery]) -> Table {
         let last = one.last.as_ref();
         table.row([
             one.event_id.to_string(),
-            one.kind.to_string(),
+            webhook_events::name_in(form, one.kind).to_owned(),
             units::time(one.event_at),
             units::maybe(one.license_id),
             one.state.to_string(),
@@ -431,9 +454,14 @@ fn deliveries_table(all: &[Delivery]) -> Table {
     table
 }
 
-fn events(webhook: &Webhook) -> String {
-    match webhook.events.is_empty() {
-        true => "all".to_owned(),
-        false => units::words(&webhook.events),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_overlap_names_the_flag_that_ends_secrets_at_once() {
+        assert!(overlap("1h").is_ok());
+        let error = overlap("0s").expect_err("nothing");
+        assert!(error.contains("--at-once"), "{error}");
     }
 }

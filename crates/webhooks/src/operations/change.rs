@@ -110,7 +110,8 @@ impl AuditedWebhooks {
     /// it.
     ///
     /// # Errors
-    /// There is no such webhook, the overlap is too long, or the store fails.
+    /// There is no such webhook, the overlap is too long or as many secrets as may overlap do, or
+    /// the store fails.
     pub async fn rotate_secret(
         &self,
         id: WebhookId,
@@ -120,6 +121,14 @@ impl AuditedWebhooks {
         if overlap > MAX_OVERLAP {
             let days = MAX_OVERLAP.as_secs() / 86_400;
             return Err(Error::invalid("overlap", format!("it is at most {days}d")));
+        }
+        let signing = self.kept()?.webhook_secrets(id, self.clock.now()).await?;
+        let most = WebhookChange::MAX_SECRETS as usize;
+        if signing.len() >= most && !overlap.is_zero() {
+            let reason = format!(
+                "{most} secrets sign already, which is the most: wait until one of them has ended, or end all of them at once"
+            );
+            return Err(Error::invalid("overlap", reason));
         }
         let secret = Secret::generate();
         let micros = i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX);

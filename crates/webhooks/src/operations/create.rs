@@ -209,9 +209,13 @@ pub(super) fn events_of(
     events.dedup();
     let untold = |kind: &&EventType| **kind == EventType::Test || !form.has(**kind);
     if let Some(untold) = events.iter().find(untold) {
-        let told: Vec<_> = form.told().map(|(_, name)| name).collect();
+        let told = form.told().map(|(kind, name)| match kind.as_str() {
+            own if own == name => format!("`{own}`"),
+            own => format!("`{own}` (told as `{name}`)"),
+        });
+        let told: Vec<_> = told.collect();
         let reason = format!(
-            "`{untold}` is not told here: use some of {}",
+            "`{untold}` is not told in this form: use some of {}",
             told.join(", ")
         );
         return Err(Error::invalid("events", reason));

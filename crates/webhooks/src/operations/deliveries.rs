@@ -77,7 +77,7 @@ impl AuditedWebhooks {
     /// asked for, also if that is not done to its end.
     ///
     /// # Errors
-    /// Nothing is selected, there is no such webhook, or the store fails.
+    /// Nothing is selected, there is no such webhook or event, or the store fails.
     pub async fn redeliver(&self, id: WebhookId, filter: DeliveryFilter) -> Result<u64, Error> {
         if filter == DeliveryFilter::default() {
             let reason = "say which are delivered again: an `event`, a time by `from` or `to`, or those that `failed`";
@@ -95,6 +95,17 @@ impl AuditedWebhooks {
         let kept = self.kept()?;
         let redelivered = kept.redeliver(id, filter, self.clock.now(), entries).await;
         self.changed(id);
-        Ok(redelivered?)
+        let redelivered = redelivered?;
+        // One that waits already is none that is due again.
+        if let (0, Some(event)) = (redelivered, filter.event_id) {
+            let of_event = DeliveryFilter {
+                event_id: Some(event),
+                ..DeliveryFilter::default()
+            };
+            if self.deliveries(id, of_event, None, 1).await?.is_empty() {
+                return Err(Error::EventUnknown { webhook: id, event });
+            }
+        }
+        Ok(redelivered)
     }
 }

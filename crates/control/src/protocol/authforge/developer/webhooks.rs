@@ -112,10 +112,7 @@ async fn own(asked: &Asked) -> Result<Webhook, Failure> {
 
 /// Returns the types of events that these names stand for, at least one.
 fn types(names: &[String]) -> Result<Vec<EventType>, Failure> {
-    let find = |name: &String| {
-        let found = FORM.told().find(|(_, own)| own == name);
-        found.map(|(kind, _)| kind)
-    };
+    let find = |name: &String| FORM.type_named(name);
     let types: Option<Vec<_>> = names.iter().map(find).collect();
     types.filter(|types| !types.is_empty()).ok_or_else(|| {
         let names: Vec<_> = FORM.told().map(|(_, name)| format!("`{name}`")).collect();
