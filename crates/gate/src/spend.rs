@@ -46,9 +46,11 @@ pub struct Spend<'a> {
     pub address: Option<Address>,
     /// Whether the call was made elsewhere and is reported here, so that no address is checked.
     pub elsewhere: bool,
-    /// The hash of the caller's idempotency key ([`model::key::digest_u64`]); 0 where there is
-    /// none.
+    /// The hash of the caller's idempotency key, or of the device that is validated
+    /// ([`model::key::digest_u64`]); 0 where there is none.
     pub idempotency: u64,
+    /// Whether the record notes which credential of the license was presented.
+    pub notes_credential: bool,
     /// The treatment of a license whose limits are reached.
     pub limits: AtLimit,
     /// The identity of the call where it has one already, such as work that is completed after a
@@ -150,6 +152,7 @@ impl<'a> Spend<'a> {
             address: None,
             elsewhere: false,
             idempotency: 0,
+            notes_credential: false,
             limits: AtLimit::Refuse,
             call_id: None,
         }
@@ -408,6 +411,7 @@ impl Gate {
             reserved: units(routed, spend),
             billable_status: route.bills_own_way(spend.status),
             idempotency: spend.idempotency,
+            credential_id: spend.notes_credential.then(|| parties.user.credential().id),
             keeps_units: paid_head.keeps_units || parties.other_id().is_some(),
             ..paid_head
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use config::Config;
 use licensing::{Keyring, Licensing, Sealer};
-use model::{AccountName, AppName, Clock, InstanceId, LicenseId, WebhookId};
+use model::{AccountName, AppName, Clock, CredentialId, Event, InstanceId, LicenseId, WebhookId};
 use store::{SealedKey, Store};
 use telemetry::WebhookCounts;
 use webhooks::{
@@ -41,16 +41,12 @@ impl Licenses for LicenseFacts {
         plans.app(app).map(|terms| terms.account.clone())
     }
 
-    async fn facts(
-        &self,
-        license: Option<LicenseId>,
-        app: &AppName,
-    ) -> Result<Facts, store::Error> {
-        let license_key = match license {
-            Some(id) => self.key_of(id).await?,
+    async fn facts(&self, event: &Event) -> Result<Facts, store::Error> {
+        let license_key = match event.license_id {
+            Some(id) => self.key_of(id, event.credential()).await?,
             None => None,
         };
-        let app_id = match self.0.software_app_named(app).await {
+        let app_id = match self.0.software_app_named(&event.app).await {
             Ok(known) => Some(known.shown_id()),
             Err(licensing::Error::Store(error)) => return Err(error),
             // It is one of every app, or one that the configuration has no more.
@@ -64,9 +60,13 @@ impl Licenses for LicenseFacts {
 }
 
 impl LicenseFacts {
-    async fn key_of(&self, id: LicenseId) -> Result<Option<String>, store::Error> {
+    async fn key_of(
+        &self,
+        id: LicenseId,
+        used: Option<CredentialId>,
+    ) -> Result<Option<String>, store::Error> {
         let found = match self.0.license(id).await {
-            Ok(stored) => self.0.key_for_seller(&stored).await,
+            Ok(stored) => self.0.key_for_seller(&stored, used).await,
             Err(error) => Err(error),
         };
         match found {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::{AccountName, AppName, Event, EventId, EventType, LicenseId, Mode, Outcome, Symbol};
 use serde_json::{Map, Value};
-use store::Watched;
+use store::{DEVICE_DIGEST, Watched};
 
 use crate::names::Names;
 use crate::row::Row;
@@ -127,6 +127,10 @@ fn validated(row: &Row, app: &App, license_id: LicenseId) -> Event {
         ("app", app.name.as_str().into()),
         ("call_id", head.call_id.to_string().into()),
     ];
+    let device = (head.idempotency != 0).then(|| (DEVICE_DIGEST, head.idempotency.into()));
+    let key = head.credential_id;
+    let key = key.map(|key| ("credential_id", key.to_string().into()));
+    let facts = facts.into_iter().chain(device).chain(key);
     let facts = facts.map(|(name, value)| (name.to_owned(), value));
     Event {
         id: EventId::from_u128(head.call_id.as_u128()),
@@ -135,6 +139,6 @@ fn validated(row: &Row, app: &App, license_id: LicenseId) -> Event {
         account: app.account.clone(),
         app: app.name.clone(),
         license_id: Some(license_id),
-        data: facts.into_iter().collect::<Map<_, _>>(),
+        data: facts.collect::<Map<_, _>>(),
     }
 }

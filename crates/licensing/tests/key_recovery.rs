@@ -350,8 +350,31 @@ async fn a_seller_is_told_a_whole_key_where_a_copy_is_kept_whether_or_not_its_ap
             true => key.to_owned(),
             false => format!("{}-****-****-****", &key[..4]),
         };
-        let told = gate.key_for_seller(&stored).await.unwrap();
+        let told = gate.key_for_seller(&stored, None).await.unwrap();
         assert_eq!(told.as_deref(), Some(&*expected));
         assert_eq!(operator.listed_key(&stored).await.unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_seller_is_told_the_key_that_was_used_else_one_of_the_shape_that_software_knows() {
+    let site = site();
+    let gate = site.gate(SECRET, true).await;
+    let operator = gate.acting(Actor::OPERATOR);
+    let request = IssueRequest {
+        key: KeySource::Generate(KeyFormat::Authforge),
+        ..IssueRequest::for_app(app("api"))
+    };
+    let issued = operator.issue(request).await.unwrap().remove(0);
+    let id = issued.license.license.id;
+    let source = KeySource::Generate(KeyFormat::Tallygate);
+    let added = operator.add_credential(id, &source, None).await.unwrap();
+    let text = |key: &Option<Credential>| key.as_ref().unwrap().expose().to_owned();
+    let (own, other) = (text(&issued.credential), text(&added.credential));
+    let stored = gate.license(id).await.unwrap();
+    let told = async |used| gate.key_for_seller(&stored, used).await.unwrap().unwrap();
+    assert_eq!(told(None).await, own, "although the other is newer");
+    assert_eq!(operator.listed_key(&stored).await.unwrap(), own);
+    assert_eq!(told(Some(added.credential_id)).await, other);
+    assert_eq!(told(Some(issued.credential_id)).await, own);
 }

@@ -40,6 +40,12 @@ impl DeviceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns eight bytes of the SHA-256 of the id, by which records and sessions know the device.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        crate::key::digest_u64(self.0.as_bytes())
+    }
 }
 
 impl fmt::Display for DeviceId {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::id::{EventId, LicenseId};
+use crate::id::{CredentialId, EventId, LicenseId};
 use crate::name::{AccountName, AppName};
 use crate::time::Timestamp;
 use crate::word_enum;
@@ -75,6 +75,14 @@ pub struct Event {
     pub license_id: Option<LicenseId>,
     /// The facts of the event beyond the fields above, without any secret.
     pub data: Map<String, Value>,
+}
+
+impl Event {
+    /// Returns the key of the license with which it happened, where its facts name it.
+    #[must_use]
+    pub fn credential(&self) -> Option<CredentialId> {
+        self.data.get("credential_id")?.as_str()?.parse().ok()
+    }
 }
 
 impl EventType {

@@ -163,7 +163,11 @@ pub async fn a_webhook_that_is_disabled_or_paused_keeps_what_it_gets_until_it_is
     set_state(&store, id, WebhookState::Active, hours(2)).await;
     let now = due(&store, hours(2)).await;
     let ids: Vec<_> = now.iter().map(|delivery| delivery.event.id).collect();
-    assert_eq!(ids, [second, beside, meanwhile.id], "what failed is over");
+    assert_eq!(
+        ids,
+        [first, beside, meanwhile.id],
+        "what failed comes before what happened later to the same license"
+    );
     assert!(now.iter().all(|delivery| delivery.attempts == 0));
 
     set_state(&store, id, WebhookState::Paused, hours(3)).await;
@@ -172,7 +176,45 @@ pub async fn a_webhook_that_is_disabled_or_paused_keeps_what_it_gets_until_it_is
     assert_eq!(found(&store, id).await.state, WebhookState::Paused);
     assert_eq!(due(&store, hours(3)).await, []);
     set_state(&store, id, WebhookState::Active, hours(4)).await;
-    assert_eq!(due_events(&store, hours(4)).await, [beside, meanwhile.id]);
+    let ids = [first, beside, meanwhile.id];
+    assert_eq!(due_events(&store, hours(4)).await, ids);
+    let now = due(&store, hours(4)).await;
+    note(&store, vec![tried(&now[0], hours(4), NextStep::Delivered)]).await;
+    let ids = [second, beside, meanwhile.id];
+    assert_eq!(due_events(&store, hours(4)).await, ids);
+}
+
+/// However many licenses have events that always fail, those of others are due beside them.
+pub async fn what_was_never_tried_is_due_beside_what_fails<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let id = keep(&store, new_webhook()).await;
+    let changed = |license| event(EventType::LicenseChanged, license, hours(0));
+    let failing: Vec<_> = (1..=30).map(changed).collect();
+    tell(&store, &failing, hours(0)).await;
+    let results = due(&store, hours(0)).await;
+    let results = results.iter();
+    let results = results.map(|one| tried(one, hours(0), NextStep::RetryAt(hours(1))));
+    note(&store, results.collect()).await;
+    let healthy = changed(31);
+    tell(&store, std::slice::from_ref(&healthy), hours(5)).await;
+    let few = async |now| {
+        let due = hooks(&store).due_deliveries(now, 100, 2, Busy::default());
+        let due = due.await.expect("answers").into_iter();
+        due.map(|delivery| (delivery.event.id, delivery.last.is_some()))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        (failing[0].id, true),
+        (failing[1].id, true),
+        (healthy.id, false),
+    ];
+    assert_eq!(few(hours(6)).await, expected);
+
+    // To be resumed makes none of them one that was never tried.
+    set_state(&store, id, WebhookState::Paused, hours(7)).await;
+    set_state(&store, id, WebhookState::Active, hours(7)).await;
+    assert_eq!(few(hours(7)).await, expected);
 }
 
 /// Whoever delivers gets no more than it asked for, and nothing that it has or cannot take.

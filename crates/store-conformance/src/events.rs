@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use model::usage::{UsageKey, UsageSums};
 use model::{
-    AccountName, Actor, AppName, AuditEntry, Device, Event, EventType, InstanceId, LicenseId,
-    LicenseStatus, Limits, Method, Mode, Outcome, Timestamp, User, UserId, WebhookId,
+    AccountName, Actor, AuditEntry, Device, Event, EventType, InstanceId, LicenseId, LicenseStatus,
+    Limits, Method, Mode, Outcome, User, UserId, WebhookId,
 };
 use serde_json::json;
 use store::{
@@ -28,17 +28,17 @@ pub(crate) async fn told(store: &Arc<dyn Store>, webhook: WebhookId) -> Vec<Even
     log.rev().map(|delivery| delivery.event).collect()
 }
 
-async fn kinds(store: &Arc<dyn Store>, webhook: WebhookId) -> Vec<EventType> {
+pub(crate) async fn kinds(store: &Arc<dyn Store>, webhook: WebhookId) -> Vec<EventType> {
     let told = told(store, webhook).await.into_iter();
     told.map(|event| event.kind).collect()
 }
 
-async fn create(store: &Arc<dyn Store>, new: Vec<NewLicense>) {
+pub(crate) async fn create(store: &Arc<dyn Store>, new: Vec<NewLicense>) {
     let created = store.create_licenses(new, AuditEntries::none()).await;
     created.expect("new");
 }
 
-async fn change(store: &Arc<dyn Store>, id: LicenseId, change: LicenseChange) {
+pub(crate) async fn change(store: &Arc<dyn Store>, id: LicenseId, change: LicenseChange) {
     let changed = store.change_license(id, change, AuditEntries::none());
     assert!(changed.await.expect("answers").is_some());
 }
@@ -243,7 +243,7 @@ fn watched(license_id: LicenseId) -> Watched {
     }
 }
 
-async fn roll_up(store: &Arc<dyn Store>, batch: RollupBatch) {
+pub(crate) async fn roll_up(store: &Arc<dyn Store>, batch: RollupBatch) {
     store.roll_up(batch).await.expect("rolled up");
 }
 
@@ -408,111 +408,4 @@ pub async fn a_grant_within_an_epoch_has_the_thresholds_of_its_quota_told_again<
     all.push((EventType::QuotaLow, Some(250)));
     all.push((EventType::QuotaExhausted, Some(250)));
     assert_eq!(seen(&store).await, all);
-}
-
-/// The end of a license is told 7 days ahead, 1 day ahead and when it has come, once each, however
-/// many gates look, and anew when it is set anew.
-pub async fn the_end_of_a_license_is_told_ahead_and_once<F: StoreFactory>() {
-    let place = F::fresh().await;
-    let store = place.open().await;
-    let mut only_ends = new_webhook();
-    only_ends.webhook.events = vec![EventType::LicenseExpiring, EventType::LicenseExpired];
-    let webhook = keep(&store, only_ends).await;
-    let day = |days: i64| hours(days * 24);
-    let note = async |now: Timestamp| {
-        let mut looking = tokio::task::JoinSet::new();
-        for _ in 0..4 {
-            let store = Arc::clone(&store);
-            looking.spawn(async move {
-                while hooks(&store).note_expiring(now, 2).await.expect("answers") > 0 {}
-            });
-        }
-        looking.join_all().await;
-    };
-    note(day(0)).await;
-    let ending = |end: Timestamp| {
-        let mut new = new_license(Limits::default());
-        new.license.spec.expires_at = Some(end);
-        new
-    };
-    let many: Vec<_> = (0..5).map(|_| ending(day(30))).collect();
-    let (near, other) = (ending(day(3)), {
-        let mut other = ending(day(30));
-        other.license.account = "else".parse().expect("valid");
-        other
-    });
-    let (near_id, ids) = (
-        near.license.id,
-        many.iter().map(|new| new.license.id).collect::<Vec<_>>(),
-    );
-    create(&store, many).await;
-    create(&store, vec![near, other]).await;
-    let seen = async || {
-        let all = told(&store, webhook).await.into_iter();
-        let mut all: Vec<_> = all
-            .map(|event| {
-                (
-                    event.kind,
-                    event.license_id,
-                    event.data.get("days").and_then(serde_json::Value::as_i64),
-                )
-            })
-            .collect();
-        all.sort();
-        all
-    };
-    note(day(1)).await;
-    assert_eq!(seen().await, [], "nothing comes near");
-    let (soon, over) = (EventType::LicenseExpiring, EventType::LicenseExpired);
-    note(day(2).plus_micros(6_000_000)).await;
-    let mut expected = vec![(soon, Some(near_id), Some(1))];
-    assert_eq!(seen().await, expected);
-    note(day(23).plus_micros(6_000_000)).await;
-    expected.push((over, Some(near_id), None));
-    expected.extend(ids.iter().map(|id| (soon, Some(*id), Some(7))));
-    expected.sort();
-    assert_eq!(seen().await, expected);
-    // One is prolonged, one is switched off; the others end.
-    change(&store, ids[0], LicenseChange::ExpiresAt(Some(day(60)))).await;
-    change(
-        &store,
-        ids[1],
-        LicenseChange::Status(LicenseStatus::Disabled),
-    )
-    .await;
-    note(day(30).plus_micros(6_000_000)).await;
-    expected.extend(ids[2..].iter().map(|id| (over, Some(*id), None)));
-    expected.sort();
-    assert_eq!(seen().await, expected, "the day ahead had passed unseen");
-    note(day(53).plus_micros(6_000_000)).await;
-    expected.push((soon, Some(ids[0]), Some(7)));
-    expected.sort();
-    assert_eq!(seen().await, expected);
-    let event = told(&store, webhook).await.pop().expect("it was told");
-    assert_eq!(event.app, "api".parse::<AppName>().expect("valid"));
-    assert_eq!(event.data["status"], "active");
-}
-
-/// A clock that goes back for a while skips none of the licenses that end at one moment.
-pub async fn the_end_of_a_license_is_told_although_a_clock_went_back<F: StoreFactory>() {
-    let place = F::fresh().await;
-    let store = place.open().await;
-    let webhook = keep(&store, new_webhook()).await;
-    let day = |days: i64| hours(days * 24).plus_micros(6_000_000);
-    let note = async |now| hooks(&store).note_expiring(now, 1).await.expect("answers");
-    note(day(0)).await;
-    let ending = (0..3).map(|_| {
-        let mut new = new_license(Limits::default());
-        new.license.spec.expires_at = Some(hours(30 * 24));
-        new
-    });
-    create(&store, ending.collect()).await;
-    assert_eq!(note(day(23)).await, 1, "one of the three");
-    assert_eq!(note(day(22)).await, 0);
-    while note(day(23)).await > 0 {}
-    let kinds = kinds(&store, webhook).await;
-    let soon = kinds
-        .iter()
-        .filter(|kind| **kind == EventType::LicenseExpiring);
-    assert_eq!(soon.count(), 3, "{kinds:?}");
 }

@@ -23,6 +23,7 @@ pub mod changes;
 pub mod claims;
 pub mod credits;
 pub mod deliveries;
+pub mod ends;
 pub mod events;
 pub mod fixtures;
 pub mod leases;
@@ -286,10 +287,18 @@ macro_rules! instantiate_webhook_conformance {
                 what_is_told_of_one_license_comes_in_order,
                 a_webhook_that_is_disabled_or_paused_keeps_what_it_gets_until_it_is_active,
                 no_more_is_due_than_is_asked_for_and_nothing_that_is_under_way,
+                what_was_never_tried_is_due_beside_what_fails,
                 the_log_of_deliveries_shows_what_its_filter_names,
                 what_is_delivered_again_comes_before_what_is_younger,
                 nothing_is_delivered_again_without_its_line,
                 what_is_old_or_of_a_webhook_that_is_gone_is_forgotten,
+            }
+            ends {
+                the_end_of_a_license_is_told_ahead_and_once,
+                the_end_of_a_license_is_told_although_a_clock_went_back,
+                an_end_is_told_although_its_license_is_revoked_at_once,
+                the_key_of_a_license_that_is_gone_is_kept_for_its_events,
+                a_device_is_told_by_its_name_if_the_license_is_bound_to_it,
             }
             events {
                 each_change_of_a_license_is_told_in_order,
@@ -298,8 +307,6 @@ macro_rules! instantiate_webhook_conformance {
                 the_first_use_of_a_license_is_told_once,
                 each_threshold_of_a_quota_is_told_once_in_an_epoch,
                 a_grant_within_an_epoch_has_the_thresholds_of_its_quota_told_again,
-                the_end_of_a_license_is_told_ahead_and_once,
-                the_end_of_a_license_is_told_although_a_clock_went_back,
             }
             upstreams {
                 an_upstream_is_told_once_for_a_fleet,

@@ -98,6 +98,11 @@ pub struct RollupBatch {
     pub watched: Vec<Watched>,
 }
 
+/// The name under which the data of an event of the ledger holds [`model::DeviceId::digest`], which
+/// is all that a record knows of a device. The events that are delivered have `device` in its place,
+/// if the license is bound to it.
+pub const DEVICE_DIGEST: &str = "device_digest";
+
 /// A license whose use somebody wants to be told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {

@@ -52,8 +52,8 @@ pub use credits::{Adjusted, Adjustment, CreditStore};
 pub use error::Error;
 pub use files::SealedFiles;
 pub use ledger::{
-    InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
-    Spent, StockTaking, Watched,
+    DEVICE_DIGEST, InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent,
+    SealedFile, Spent, StockTaking, Watched,
 };
 pub use licenses::{
     Change, ChangeNumber, KeyOwner, LicenseChange, LicenseFilter, LicenseStore, NewCredential,

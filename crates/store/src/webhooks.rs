@@ -16,6 +16,7 @@
 //! -- A delivery may be tried if it waits, is due, its webhook is active, and it is the head of those that wait for the same
 //! -- webhook, from the same source, about the same license: that of the oldest event.
 //! CREATE TABLE ledger_events (number, id UNIQUE, kind, at, account, app, license_id, data);
+//! CREATE TABLE told_keys (license_id, id, sealed, at, PRIMARY KEY (license_id, id));
 //! CREATE TABLE leases_by_name (name PRIMARY KEY, instance, ends_at);
 //! ```
 
@@ -23,8 +24,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    AccountName, AppName, DeliveryState, Event, EventId, EventType, InstanceId, Timestamp, Webhook,
-    WebhookForm, WebhookId, WebhookState,
+    AccountName, AppName, CredentialId, DeliveryState, Event, EventId, EventType, InstanceId,
+    LicenseId, Timestamp, Webhook, WebhookForm, WebhookId, WebhookState,
 };
 
 use crate::audit::{AuditEntries, Changed};
@@ -57,7 +58,8 @@ pub struct WebhookChange {
     pub url: Option<String>,
     /// The types of events; empty: all.
     pub events: Option<Vec<EventType>>,
-    /// The state. Becoming active makes what waits due at once, with all its tries.
+    /// The state. Becoming active makes what waits due at once, with all its tries, and what failed
+    /// for good as well, but for tests: in the order of the events of each license.
     pub state: Option<WebhookState>,
     /// A new secret. Those before it end at the time, if they do not end sooner. A webhook has at
     /// most [`WebhookChange::MAX_SECRETS`]: the oldest beyond that are gone.
@@ -264,8 +266,10 @@ pub trait WebhookStore: UpstreamStore {
     /// Returns how many events it took.
     async fn fan_out(&self, limit: usize, now: Timestamp) -> Result<usize, Error>;
 
-    /// Returns up to `limit` deliveries that may be tried at `now`, oldest first, at most `each` for
-    /// one webhook. Costs an index look-up for each and for each webhook, however many wait.
+    /// Returns up to `limit` deliveries that may be tried at `now`, oldest first: for one webhook at
+    /// most `each` that were never tried, and as many that were. So licenses whose events fail hold
+    /// back no others, however many there are. Costs an index look-up for each and for each webhook,
+    /// however many wait.
     async fn due_deliveries(
         &self,
         now: Timestamp,
@@ -304,14 +308,22 @@ pub trait WebhookStore: UpstreamStore {
         entries: AuditEntries<()>,
     ) -> Result<u64, Error>;
 
+    /// Returns the sealed copies of the keys of a license that was revoked for good, newest first,
+    /// where it had any and its account had a webhook of a form that tells keys. They are forgotten
+    /// with the events before that ([`WebhookStore::sweep_events`]).
+    async fn told_keys(&self, license: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error>;
+
     /// Writes events of licenses that end in 7 days, in 1, or have ended, each once for a license and
     /// its end, whichever gate asks. It looks at up to `limit` licenses for each, those whose time
-    /// has come since the last time, and stays 5 s behind. What came before the first time, and what
-    /// came while nobody asked until the next of the three was due, is not told. Returns at how many
-    /// licenses it looked: ask again until that is 0.
+    /// has come since the last time, and stays 2 s behind; their time is that of the end, or the days
+    /// before it. What came before the first time, and what came while nobody asked until the next
+    /// of the three was due, is not told. A license that is changed within an hour after its end is
+    /// told to have ended by that change, if it was not told yet. Returns at how many licenses it
+    /// looked: ask again until that is 0. Costs no write where there is none.
     async fn note_expiring(&self, now: Timestamp, limit: usize) -> Result<usize, Error>;
 
-    /// Forgets up to `limit` events older than `before` with their deliveries, those that wait too.
+    /// Forgets up to `limit` events older than `before` with their deliveries, those that wait too,
+    /// and copies of keys that were kept for events before that.
     /// Returns how many events.
     async fn sweep_events(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 

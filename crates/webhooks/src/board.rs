@@ -2,8 +2,9 @@
 //!
 //! A receiver that hangs takes its own slots and no others': it has few, it gets them one by one as
 //! it answers, and those who do not answer share half of all slots. One that failed several times
-//! in a row is left alone for a while; then it gets one delivery as a probe. What waits meanwhile
-//! stays in the store, and loses none of its tries.
+//! in a row is left alone for a while; then it gets one delivery as a probe, in turn one that was
+//! never tried and one that was: it may be that only some events fail. What waits meanwhile stays in
+//! the store, and loses none of its tries.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -47,7 +48,18 @@ struct Receiver {
     /// The time until which it is left alone; `None`: it is not.
     rests_until: Option<Moment>,
     next_rest: Duration,
+    /// Whether what it gets next is one that was tried before. It changes with each failure.
+    takes_tried: bool,
     used_at: Moment,
+}
+
+/// The deliveries of one receiver that are to be queued.
+#[derive(Default)]
+struct Kinds {
+    untried: VecDeque<Delivery>,
+    tried: VecDeque<Delivery>,
+    /// Whether the next one is of those that were tried.
+    takes_tried: bool,
 }
 
 impl Board {
@@ -118,7 +130,7 @@ impl Board {
     /// Queues deliveries, as far as their receivers have room. What has none stays in the store.
     pub(crate) fn add(&mut self, deliveries: Vec<Delivery>, now: Moment) {
         self.drop_unused();
-        for delivery in deliveries {
+        for delivery in self.in_turn(deliveries) {
             let id = delivery.webhook_id;
             let full = self.receivers.len() >= Self::MAX_RECEIVERS;
             if self.queued >= Self::MAX_QUEUED || full && !self.receivers.contains_key(&id) {
@@ -137,6 +149,24 @@ impl Board {
             receiver.queue.push_back(delivery);
             self.queued += 1;
         }
+    }
+
+    /// Returns deliveries in the order in which they are queued: of each receiver in turn one that
+    /// was never tried and one that was. So licenses whose events always fail hold back no others,
+    /// and what failed has its turn however much is new.
+    fn in_turn(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
+        let order: Vec<_> = deliveries.iter().map(|one| one.webhook_id).collect();
+        let mut kinds: HashMap<WebhookId, Kinds> = HashMap::new();
+        for delivery in deliveries {
+            let id = delivery.webhook_id;
+            let kinds = kinds.entry(id).or_insert_with(|| Kinds {
+                takes_tried: self.receivers.get(&id).is_some_and(|own| own.takes_tried),
+                ..Kinds::default()
+            });
+            kinds.add(delivery);
+        }
+        let next = |id| kinds.get_mut(&id).and_then(Kinds::next);
+        order.into_iter().filter_map(next).collect()
     }
 
     /// Returns the next delivery that may be tried, of each receiver in turn.
@@ -249,6 +279,27 @@ impl Board {
     }
 }
 
+// === impl Kinds ===
+
+impl Kinds {
+    fn add(&mut self, delivery: Delivery) {
+        match delivery.last {
+            Some(_) => self.tried.push_back(delivery),
+            None => self.untried.push_back(delivery),
+        }
+    }
+
+    fn next(&mut self) -> Option<Delivery> {
+        let (first, second) = match self.takes_tried {
+            true => (&mut self.tried, &mut self.untried),
+            false => (&mut self.untried, &mut self.tried),
+        };
+        let next = first.pop_front().or_else(|| second.pop_front());
+        self.takes_tried = !self.takes_tried;
+        next
+    }
+}
+
 // === impl Receiver ===
 
 impl Receiver {
@@ -260,6 +311,7 @@ impl Receiver {
             failures: 0,
             rests_until: None,
             next_rest: Board::FIRST_REST,
+            takes_tried: false,
             used_at: now,
         }
     }
@@ -296,6 +348,7 @@ impl Receiver {
     /// Notes a failure. Returns whether the receiver is left alone from now on.
     fn failed(&mut self, now: Moment) -> bool {
         self.slots = 1;
+        self.takes_tried = !self.takes_tried;
         self.failures = self.failures.saturating_add(1);
         // What was under way when the rest began says nothing new.
         if self.failures < Board::FAILURES || self.rests(now) {

@@ -1,6 +1,6 @@
 //! The bodies of deliveries, in the form of each protocol.
 
-use model::{Event, LicenseStatus, WebhookForm};
+use model::{Event, EventType, LicenseStatus, WebhookForm};
 use serde_json::{Map, Value, json};
 
 /// The facts about an event's license that no event holds, for the forms that tell them.
@@ -57,15 +57,20 @@ fn data(event: &Event) -> Map<String, Value> {
 
 /// Returns the status of an event's license in the words of AuthForge, which has two.
 fn authforge_status(event: &Event) -> Option<&'static str> {
-    let status = event.data.get("status")?;
-    let is_active = *status == json!(LicenseStatus::Active);
+    let status = event.data.get("status");
+    // A license that was validated was active then.
+    let is_active = match (status, event.kind) {
+        (Some(status), _) => *status == json!(LicenseStatus::Active),
+        (None, EventType::LicenseValidated) => true,
+        (None, _) => return None,
+    };
     Some(if is_active { "active" } else { "revoked" })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{AccountName, EventId, EventType, LicenseId, Timestamp};
+    use model::{AccountName, EventId, LicenseId, Timestamp};
 
     fn event(kind: EventType) -> Event {
         let data = json!({"status": "disabled", "device": "A"});
@@ -108,6 +113,16 @@ mod tests {
                 "data": {"licenseKey": "A3K9-BFWX-7NP2-QHDT", "appId": "app_1", "status": "revoked", "hwid": "A"},
             }))
         );
+    }
+
+    #[test]
+    fn a_validation_is_told_with_the_status_that_it_found_and_its_device() {
+        let mut validated = event(EventType::LicenseValidated);
+        validated.data.remove("status");
+        let told = body_of(&validated, WebhookForm::Authforge, &Facts::default());
+        let told: Value = serde_json::from_slice(&told.expect("told")).expect("JSON");
+        assert_eq!(told["data"]["status"], "active");
+        assert_eq!(told["data"]["hwid"], "A");
     }
 
     #[test]

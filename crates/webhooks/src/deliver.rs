@@ -55,7 +55,7 @@ impl Webhooks {
         event: &Event,
     ) -> Result<Option<Message>, Error> {
         let facts = match webhook.form {
-            WebhookForm::Authforge => self.licenses.facts(event.license_id, &event.app).await?,
+            WebhookForm::Authforge => self.licenses.facts(event).await?,
             WebhookForm::Native | WebhookForm::Apimw => Facts::default(),
         };
         let now = self.clock.now();

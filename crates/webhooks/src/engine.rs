@@ -31,7 +31,9 @@ const WAKE_PAUSE: Duration = Duration::from_millis(20);
 const EVENTS_AT_ONCE: usize = 500;
 /// The time between two looks at how much waits.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
-/// The time between two sweeps of old events, and between two looks for licenses that end soon.
+/// The time between two looks for licenses that end, of which their receivers know within seconds.
+const ENDS_EVERY: Duration = Duration::from_secs(1);
+/// The time between two sweeps of old events.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 /// The objects of one sweep or look.
 const UPKEEP_AT_ONCE: usize = 1_000;
@@ -45,6 +47,7 @@ struct Shift {
     held_until: Option<Moment>,
     renew_at: Moment,
     count_at: Moment,
+    ends_at: Moment,
     upkeep_at: Moment,
     /// Whether more events wait for their deliveries to be made.
     more_events: bool,
@@ -134,6 +137,7 @@ impl Shift {
             held_until: None,
             renew_at: now,
             count_at: now,
+            ends_at: now,
             upkeep_at: now,
             more_events: false,
             more_due: false,
@@ -263,13 +267,15 @@ impl Shift {
             self.webhooks.counts.waiting(kept.waiting().await?);
             self.count_at = moment.plus(COUNT_EVERY);
         }
-        if moment >= self.upkeep_at {
+        if moment >= self.ends_at {
             // What is left is looked at with the next second.
-            let more = kept.note_expiring(now, UPKEEP_AT_ONCE).await? > 0;
-            self.more_events |= more;
+            self.more_events |= kept.note_expiring(now, UPKEEP_AT_ONCE).await? > 0;
+            self.ends_at = moment.plus(ENDS_EVERY);
+        }
+        if moment >= self.upkeep_at {
             let keep = i64::try_from(self.webhooks.options.keep.as_micros()).unwrap_or(i64::MAX);
             let swept = kept.sweep_events(now.plus_micros(-keep), UPKEEP_AT_ONCE);
-            if swept.await? < UPKEEP_AT_ONCE && !more {
+            if swept.await? < UPKEEP_AT_ONCE {
                 self.upkeep_at = moment.plus(UPKEEP_EVERY);
             }
         }

@@ -1,7 +1,7 @@
 //! What webhooks need of others: secrets are sealed, and licenses are looked up.
 
 use async_trait::async_trait;
-use model::{AccountName, AppName, LicenseId, WebhookId};
+use model::{AccountName, AppName, Event, WebhookId};
 use store::SealedKey;
 use zeroize::Zeroizing;
 
@@ -23,10 +23,9 @@ pub trait Licenses: Send + Sync + 'static {
     /// Returns the account that sells an app; `None`: there is no such app.
     fn account_of(&self, app: &AppName) -> Option<AccountName>;
 
-    /// Returns what AuthForge's form tells of a license and of the app beside the event.
+    /// Returns what AuthForge's form tells of the license and the app of an event beside it.
     ///
     /// # Errors
     /// The store fails.
-    async fn facts(&self, license: Option<LicenseId>, app: &AppName)
-    -> Result<Facts, store::Error>;
+    async fn facts(&self, event: &Event) -> Result<Facts, store::Error>;
 }

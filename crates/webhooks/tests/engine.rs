@@ -125,8 +125,10 @@ async fn case_49_five_failures_at_0_1_5_30_and_120_minutes_disable_a_webhook() {
         .await;
     receiver.behave(ok());
     gate.acting().resume(id).await.expect("it is there");
-    receiver.wait_for(6);
-    assert_eq!(numbers(&receiver.received()), [1, 1, 1, 1, 1, 2]);
+    receiver.wait_for(7);
+    let mut got = numbers(&receiver.received());
+    got[5..].sort_unstable();
+    assert_eq!(got, [1, 1, 1, 1, 1, 1, 2], "what failed comes once more");
     gate.stop().await;
 }
 

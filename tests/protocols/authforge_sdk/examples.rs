@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use testkit::Receiver;
 
 use super::programs::{Running, are_installed, parse, program, run};
 use super::python_sdk::PythonSdk;
@@ -147,9 +148,24 @@ fn the_guide_s_receiver_of_webhooks_is_told_of_a_new_device_and_of_a_validation(
         "--event",
         "license.validated",
         "--event",
-        "device.bound",
+        "license.hwid_bound",
         "--url",
         &url,
+    ]);
+    let beside = Receiver::start();
+    let _ = seller.site.gateway.cli().json(&[
+        "webhook",
+        "create",
+        "--app",
+        APP,
+        "--form",
+        "authforge",
+        "--event",
+        "license.validated",
+        "--event",
+        "license.deleted",
+        "--url",
+        &beside.url("/"),
     ]);
     receiver.tell(&text(&made["secret"]));
     assert_eq!(parse(&receiver.line()), json!({ "ready": true }));
@@ -172,4 +188,14 @@ fn the_guide_s_receiver_of_webhooks_is_told_of_a_new_device_and_of_a_validation(
             json!({ "seen": key }),
         ]
     );
+    let validated = beside.wait_for(1)[0].json();
+    let data =
+        json!({ "licenseKey": key, "appId": seller.app_id, "status": "active", "hwid": "here" });
+    assert_eq!(validated["data"], data);
+    // Its key is told although no copy stays with a license that is gone.
+    let path = format!("/v1/licenses/{key}");
+    let _ = seller.does("DELETE", &path, None);
+    let deleted = beside.wait_for(2)[1].json();
+    assert_eq!(deleted["event"], "license.deleted");
+    assert_eq!(deleted["data"]["licenseKey"], json!(key));
 }

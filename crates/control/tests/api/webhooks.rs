@@ -8,7 +8,7 @@ use ::webhooks::{
     TargetRules, Webhooks,
 };
 use licensing::{Keyring, Sealer};
-use model::{AccountName, AppName, Clock, LicenseId, WebhookId};
+use model::{AccountName, AppName, Clock, Event, WebhookId};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use store::{SealedKey, Store};
@@ -44,7 +44,7 @@ impl Licenses for Sellers {
         Some(seller.parse().unwrap())
     }
 
-    async fn facts(&self, _: Option<LicenseId>, _: &AppName) -> Result<Facts, store::Error> {
+    async fn facts(&self, _: &Event) -> Result<Facts, store::Error> {
         Ok(Facts::default())
     }
 }

@@ -2,7 +2,7 @@
 
 use model::{
     AppName, Credential, CredentialId, CredentialInfo, CredentialStatus, KeyFormat, License,
-    LicenseId, LicenseStatus,
+    LicenseId, LicenseStatus, Timestamp,
 };
 use serde_json::{Value, json};
 use store::{AuditEntries, StoredLicense};
@@ -66,20 +66,31 @@ impl AuditedLicensing {
 }
 
 impl Licensing {
-    /// Returns the key of a license for a message to its seller: the newest in force, else the
-    /// newest, whole where a copy of it is kept, else what may be shown of it, with stars for the
-    /// rest; `None`: the license has no key. It leaves no line in the audit log, since whoever has
-    /// the messages sent is in it.
+    /// Returns the key of a license for a message to its seller: that with which it was `used`, else
+    /// the newest of those that are in force, one of AuthForge's shape before others. It is whole
+    /// where a copy of it is kept, else what may be shown of it, with stars for the rest; `None`: the
+    /// license has no key. It leaves no line in the audit log, since whoever has the messages sent is
+    /// in it.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn key_for_seller(&self, stored: &StoredLicense) -> Result<Option<String>, Error> {
-        let is_active = |info: &&CredentialInfo| info.status == CredentialStatus::Active;
+    pub async fn key_for_seller(
+        &self,
+        stored: &StoredLicense,
+        used: Option<CredentialId>,
+    ) -> Result<Option<String>, Error> {
+        let now = self.clock.now();
+        let used = |info: &CredentialInfo| used == Some(info.id);
         let all = stored.credentials.iter();
-        let Some(info) = all.max_by_key(|info| (is_active(info), info.id)) else {
+        let Some(info) = all.max_by_key(|info| (used(info), rank(info, now))) else {
             return Ok(None);
         };
-        let whole = self.copy_of(stored, info).await?;
+        let whole = match self.copy_of(stored, info).await? {
+            None if stored.license.status == LicenseStatus::Revoked => {
+                self.told_copy_of(stored.license.id, info.id).await?
+            }
+            copy => copy,
+        };
         Ok(Some(whole.map_or_else(
             || masked(info),
             |key| key.expose().to_owned(),
@@ -106,6 +117,26 @@ impl Licensing {
             warn_of_copy(license, info.id);
         }
         Ok(opened)
+    }
+
+    /// Returns a key of a license that was revoked for good of which a copy is kept for its events;
+    /// `None`: none is.
+    async fn told_copy_of(
+        &self,
+        license: LicenseId,
+        credential: CredentialId,
+    ) -> Result<Option<Credential>, Error> {
+        let Some(copies) = &self.copies else {
+            return Ok(None);
+        };
+        let Ok(kept) = self.store.webhooks() else {
+            return Ok(None);
+        };
+        let told = kept.told_keys(license).await?;
+        match told.into_iter().find(|(id, _)| *id == credential) {
+            Some((_, sealed)) => copies.open(license, credential, &sealed).await,
+            None => Ok(None),
+        }
     }
 
     /// Returns the newest key of a license of which a copy was kept, among the credentials that are
@@ -157,6 +188,13 @@ impl Licensing {
         let recovers = plans.app(app).is_some_and(|terms| terms.key_recovery);
         self.copies.as_ref().filter(|_| recovers)
     }
+}
+
+/// Returns how well a key stands for its license in AuthForge's words: the greatest does.
+pub(crate) fn rank(info: &CredentialInfo, now: Timestamp) -> (bool, bool, CredentialId) {
+    let is_active = info.status == CredentialStatus::Active;
+    let lives = is_active && info.expires_at.is_none_or(|end| end > now);
+    (lives, info.kind == KeyFormat::Authforge.as_str(), info.id)
 }
 
 /// Returns what may be shown of a key of which no copy is kept, with stars for the rest.

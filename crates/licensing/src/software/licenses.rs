@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::audit::RepeatedEvent;
 use crate::error::Error;
 use crate::licensing::Licensing;
-use crate::operations::{AuditedLicensing, masked};
+use crate::operations::{AuditedLicensing, masked, rank};
 
 /// A license that was found by one of its keys.
 #[derive(Clone, PartialEq, Eq)]
@@ -74,19 +74,17 @@ impl Licensing {
 }
 
 impl AuditedLicensing {
-    /// Returns the text by which a license is shown in a list: its newest key in force, where a
-    /// copy was kept, otherwise what may be shown of it, with stars for the rest. The audit log
-    /// records that a key was shown.
+    /// Returns the text by which a license is shown in a list: its newest key in force, one of
+    /// AuthForge's shape before others, where a copy was kept, otherwise what may be shown of it,
+    /// with stars for the rest. The audit log records that a key was shown.
     ///
     /// # Errors
     /// The store fails.
     pub async fn listed_key(&self, stored: &StoredLicense) -> Result<String, Error> {
-        let newest = stored
-            .credentials
-            .iter()
-            .rev()
-            .find(|info| info.status == CredentialStatus::Active);
-        let Some(info) = newest else {
+        let now = self.clock.now();
+        let active = stored.credentials.iter();
+        let active = active.filter(|info| info.status == CredentialStatus::Active);
+        let Some(info) = active.max_by_key(|info| rank(info, now)) else {
             return Ok("****".to_owned());
         };
         let Some(key) = self.copy_of(stored, info).await? else {

@@ -43,7 +43,7 @@ impl SoftwareSession {
     /// Returns the fingerprint of a device in a token: eight bytes of its SHA-256.
     #[must_use]
     pub fn device(id: &DeviceId) -> u64 {
-        model::key::digest_u64(id.as_str().as_bytes())
+        id.digest()
     }
 
     /// Returns whether the session is over.

@@ -53,7 +53,8 @@ pub struct CallHead {
     pub limited: bool,
     /// Whether the call counts against a rate window of an hour or longer.
     pub windowed: bool,
-    /// The hash of the caller's idempotency key; 0 if there is none.
+    /// The hash of what the caller tells its calls apart by: of an idempotency key, or of the device
+    /// that was validated; 0 if there is none.
     pub idempotency: u64,
     /// Whether the units stay spent even if the call is not billed: its app counts all calls, or
     /// its caller broke it.

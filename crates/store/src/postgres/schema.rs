@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The steps of the schema. Each brings it from the version of its index to the next one, in one
 /// transaction. Steps only add, so that gates of the version before go on beside those that took
 /// the step.
-const STEPS: [&[&str]; 17] = [
+const STEPS: [&[&str]; 18] = [
     &[
         include_str!("schema/licenses_1.sql"),
         include_str!("schema/users_1.sql"),
@@ -36,6 +36,7 @@ const STEPS: [&[&str]; 17] = [
     &[include_str!("schema/quota_grants_15.sql")],
     &[include_str!("schema/upstreams_16.sql")],
     &[include_str!("schema/agents_17.sql")],
+    &[include_str!("schema/turns_18.sql")],
 ];
 
 /// Brings the schema up to date; of many gates that start at once, one does, and the others wait

@@ -1,7 +1,8 @@
 //! The rule that says which events a change of a license is.
 
 use model::{
-    CredentialInfo, CredentialStatus, Device, Event, EventId, EventType, LicenseStatus, Timestamp,
+    CredentialInfo, CredentialStatus, Device, Event, EventId, EventType, LicenseId, LicenseStatus,
+    Timestamp,
 };
 use serde_json::{Map, Value, json};
 
@@ -23,8 +24,9 @@ pub(crate) fn events_of(
         events.extend(devices(&[], after, at));
         return events;
     };
+    let mut events: Vec<_> = unnoticed_end(before, after, at).into_iter().collect();
     let kinds = kinds_of(before, after).into_iter();
-    let mut events: Vec<_> = kinds.map(|kind| event_of(after, kind, at)).collect();
+    events.extend(kinds.map(|kind| event_of(after, kind, at)));
     events.extend(devices(&before.devices, after, at));
     events.extend(status(before, after).map(|kind| event_of(after, kind, at)));
     events
@@ -56,6 +58,45 @@ fn devices(before: &[Device], after: &StoredLicense, at: Timestamp) -> Vec<Event
         with(EventType::DeviceBound, "device", device)
     }));
     events
+}
+
+/// Returns the end of a license that may not have been noticed before it is changed, so that nobody
+/// would notice it any more. If it was, the event has the same id and is told once.
+fn unnoticed_end(before: &StoredLicense, after: &StoredLicense, at: Timestamp) -> Option<Event> {
+    let (old, new) = (&before.license, &after.license);
+    let end = old.spec.expires_at?;
+    let was_active = old.status == LicenseStatus::Active;
+    let is_hidden = new.status != LicenseStatus::Active || new.spec.expires_at != Some(end);
+    let has_ended = end <= at && at.plus_micros(-Timestamp::HOUR) < end;
+    let ended = || end_of(before, EventType::LicenseExpired, 0);
+    (was_active && is_hidden && has_ended).then(ended)?
+}
+
+/// Returns the event of the end of a license, or of that many days before it; `None`: it has none.
+/// It is always the same event, whoever notices it.
+pub(crate) fn end_of(stored: &StoredLicense, kind: EventType, days: i64) -> Option<Event> {
+    let license = &stored.license;
+    let end = license.spec.expires_at?;
+    let at = end.plus_micros(-days * 24 * Timestamp::HOUR);
+    let mut event = event_of(stored, kind, at);
+    event.id = EventId::from_u128(fingerprint(license.id, end, days));
+    if days > 0 {
+        event.data.insert("days".to_owned(), days.into());
+    }
+    Some(event)
+}
+
+/// Returns 128 bits that stand for an end of a license, by FNV-1a.
+fn fingerprint(license: LicenseId, end: Timestamp, days: i64) -> u128 {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let parts = [
+        &license.as_u128().to_be_bytes()[..],
+        &end.micros().to_be_bytes(),
+        &days.to_be_bytes(),
+    ];
+    let hash = |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(PRIME);
+    parts.concat().iter().fold(BASIS, hash)
 }
 
 /// Returns an event about a license as it is.
@@ -133,7 +174,7 @@ fn facts(stored: &StoredLicense) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{AccountName, CredentialId, License, LicenseId, LicenseSpec};
+    use model::{AccountName, CredentialId, License, LicenseSpec};
 
     use crate::licenses::ChangeNumber;
 
@@ -207,6 +248,41 @@ mod tests {
             stored.license.status = LicenseStatus::Disabled;
         });
         assert_eq!(both, [Type::LicenseChanged, Type::LicenseDisabled]);
+    }
+
+    #[test]
+    fn an_end_that_is_hidden_by_a_change_is_told_by_it_and_always_as_the_same_event() {
+        let end = NOW;
+        let mut before = stored();
+        before.license.spec.expires_at = Some(end);
+        let later = end.plus_micros(10_000_000);
+        let told = |change: &dyn Fn(&mut StoredLicense), at| {
+            let mut after = before.clone();
+            change(&mut after);
+            let events = events_of(Some(&before), &after, at);
+            let first = events.into_iter().next().expect("it is told");
+            (first.kind, first.id, first.at)
+        };
+        let gone = |stored: &mut StoredLicense| stored.license.status = LicenseStatus::Revoked;
+        let extended = |stored: &mut StoredLicense| stored.license.spec.expires_at = None;
+        let renamed = |stored: &mut StoredLicense| stored.license.spec.label = None;
+        let ended = end_of(&before, EventType::LicenseExpired, 0).expect("it ends");
+        let expected = (EventType::LicenseExpired, ended.id, end);
+        assert_eq!(told(&gone, later), expected);
+        assert_eq!(told(&extended, later), expected);
+        // Whoever looks for ends will see this one, and that one was told long ago.
+        assert_eq!(told(&renamed, later).0, EventType::LicenseChanged);
+        let much_later = end.plus_micros(2 * Timestamp::HOUR);
+        assert_eq!(told(&gone, much_later).0, EventType::LicenseRevoked);
+        assert_eq!(
+            told(&gone, end.plus_micros(-1)).0,
+            EventType::LicenseRevoked
+        );
+
+        let ahead = end_of(&before, EventType::LicenseExpiring, 7).expect("it ends");
+        assert_ne!(ahead.id, ended.id);
+        assert_eq!(ahead.at, end.plus_micros(-7 * 24 * Timestamp::HOUR));
+        assert_eq!(ahead.data["days"], 7);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The numbers that columns hold for statuses and states. They are in every store that there is: a
 //! number never changes its meaning.
 
-use model::{CredentialStatus, DeliveryState, LicenseStatus, TokenState, WebhookState};
+use model::{
+    CredentialStatus, DeliveryState, LicenseStatus, TokenState, WebhookForm, WebhookState,
+};
 
 /// The number of a license that is revoked.
 pub(crate) const LICENSE_REVOKED: i16 = license(LicenseStatus::Revoked);
@@ -28,6 +30,8 @@ pub(crate) const WEBHOOK_ACTIVE: i16 = WebhookState::Active as i16;
 pub(crate) const WEBHOOK_DISABLED: i16 = WebhookState::Disabled as i16;
 /// The number of a webhook that did not prove that it wants events.
 pub(crate) const WEBHOOK_UNPROVEN: i16 = WebhookState::Unproven as i16;
+/// The number of the form of webhooks in which the keys of licenses are told.
+pub(crate) const TELLS_KEYS: i16 = WebhookForm::Authforge as i16;
 /// The number of a delivery that waits.
 pub(crate) const WAITING: i16 = DeliveryState::Waiting as i16;
 /// The number of a delivery that failed for good.

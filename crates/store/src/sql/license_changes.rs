@@ -8,7 +8,7 @@ use super::{Engine, Outcome, Sql, Twins, Value, list, sql, values};
 use crate::audit::Changed;
 use crate::licenses::{LicenseChange, NewCredential, SealedKey, StoredLicense};
 use crate::rules::license::{Renewed, changes_anything, parts};
-use crate::rules::numbers::{self, CREDENTIAL_ACTIVE, CREDENTIAL_REVOKED};
+use crate::rules::numbers::{self, CREDENTIAL_ACTIVE, CREDENTIAL_REVOKED, TELLS_KEYS};
 
 /// Keeps others from changing a license until the transaction is over.
 pub(crate) async fn lock<S: Sql>(sql: &S, license: LicenseId) -> Outcome<(), S> {
@@ -83,6 +83,7 @@ async fn apply_part<S: Sql>(
     let (statement, value) = match part {
         LicenseChange::Status(status) => {
             if *status == LicenseStatus::Revoked {
+                keep_told_keys(sql, id).await?;
                 forget_keys(sql, &[id]).await?;
             }
             let statement = sql!("UPDATE licenses SET status = $2 WHERE id = $1");
@@ -209,6 +210,21 @@ pub(crate) async fn insert_credential<S: Sql>(
     ];
     sql.insert(statement, &values, "a credential with this key")
         .await
+}
+
+/// Puts the sealed copies of a license's keys aside for its events, where a webhook tells keys: those
+/// that wait, and that of its end.
+async fn keep_told_keys<S: Sql>(sql: &S, license: LicenseId) -> Outcome<(), S> {
+    let statement = sql!(
+        "INSERT INTO told_keys (license_id, id, sealed, at)
+        SELECT c.license_id, c.id, c.sealed, $2 FROM credentials c JOIN licenses l ON l.id = c.license_id
+        WHERE c.license_id = $1 AND c.sealed IS NOT NULL AND EXISTS (
+          SELECT 1 FROM webhooks h WHERE h.account = l.account AND h.form = {TELLS_KEYS})
+        ON CONFLICT (license_id, id) DO NOTHING"
+    );
+    sql.execute(statement, &values![license, sql.now()])
+        .await
+        .map(drop)
 }
 
 /// Removes the sealed copies of these licenses' keys.

@@ -44,6 +44,7 @@ pub(super) const LICENSES: Schema = Schema {
         include_str!("schema/licenses_11_software.sql"),
         include_str!("schema/licenses_12_credits.sql"),
         include_str!("schema/licenses_13_agents.sql"),
+        include_str!("schema/licenses_14_turns.sql"),
     ],
 };
 

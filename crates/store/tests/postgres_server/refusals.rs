@@ -179,7 +179,7 @@ async fn a_newer_schema_is_refused_by_name_and_left_as_it_is() {
     let Error::NewerSchema { path, found, known } = &error else {
         panic!("{error:?}");
     };
-    assert_eq!((*found, *known), (99, 17));
+    assert_eq!((*found, *known), (99, 18));
     assert!(path.contains("PostgreSQL database `postgres`"), "{path}");
     assert!(error.to_string().contains("use a newer tallygate"));
     let row = raw

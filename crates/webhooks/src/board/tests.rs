@@ -213,3 +213,58 @@ fn what_comes_to_nothing_for_our_fault_says_nothing_of_the_receiver() {
     assert!(board.busy(NOW).webhooks.is_empty() && board.results.is_empty());
     assert_eq!(board.under_way(), 0);
 }
+
+#[test]
+fn a_receiver_that_refuses_some_events_is_probed_by_others_too() {
+    let mut board = open();
+    let refused = many(1, 0..30).into_iter();
+    let attempt = Attempt {
+        at: Timestamp::from_micros(0),
+        duration_us: 1,
+        status: Some(500),
+        answer: String::new(),
+    };
+    let refused: Vec<_> = refused
+        .map(|delivery| Delivery {
+            last: Some(attempt.clone()),
+            ..delivery
+        })
+        .collect();
+    let mut now = NOW;
+    for _ in 0..Board::FAILURES {
+        board.add(refused.clone(), now);
+        let flight = board.take(now).expect("it may start");
+        finish(&mut board, flight, false, now);
+    }
+    let due = || {
+        let mut due = refused.clone();
+        due.push(delivery(1, 99));
+        due
+    };
+    let mut probes = Vec::new();
+    for _ in 0..4 {
+        now = now.plus(Board::LAST_REST);
+        board.add(due(), now);
+        let probe = board.take(now).expect("it may be probed");
+        probes.push(probe.delivery.number == 99);
+        finish(&mut board, probe, false, now);
+    }
+    assert!(
+        probes == [true, false, true, false] || probes == [false, true, false, true],
+        "each kind has its turn: {probes:?}"
+    );
+
+    // Once it takes something, new events come between those that it refuses.
+    board.add(vec![delivery(1, 99)], now.plus(Board::LAST_REST));
+    let now = now.plus(Board::LAST_REST);
+    let probe = board.take(now).expect("it may be probed");
+    finish(&mut board, probe, true, now);
+    let mut due = refused;
+    due.extend(many(1, 100..104));
+    board.add(due, now);
+    let flights = take_all(&mut board, now);
+    let new = flights
+        .iter()
+        .filter(|flight| flight.delivery.number >= 100);
+    assert_eq!((flights.len(), new.count()), (2, 1));
+}

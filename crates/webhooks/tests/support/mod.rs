@@ -65,16 +65,12 @@ impl Licenses for OneApp {
         (*named == app()).then(AccountName::default)
     }
 
-    async fn facts(
-        &self,
-        license: Option<LicenseId>,
-        app: &AppName,
-    ) -> Result<Facts, store::Error> {
+    async fn facts(&self, event: &Event) -> Result<Facts, store::Error> {
         let released = self.held.clone().wait_for(|held| !held).await.is_ok();
         assert!(released, "the world outlives its gates");
         Ok(Facts {
-            license_key: license.map(|id| format!("KEY-OF-{id}")),
-            app_id: Some(format!("id-of-{app}")),
+            license_key: event.license_id.map(|id| format!("KEY-OF-{id}")),
+            app_id: Some(format!("id-of-{}", event.app)),
         })
     }
 }

@@ -12,8 +12,11 @@ use crate::http::services::Services;
 /// Work that costs credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// A validation.
-    Validation,
+    /// A validation, with the digest of its device.
+    Validation {
+        /// What the record notes of the device.
+        device: u64,
+    },
     /// Ten heartbeats.
     Heartbeats,
     /// A file that a seller has made.
@@ -47,15 +50,23 @@ impl Work {
     /// Returns the number of credits that it costs.
     pub(super) const fn credits(self) -> u64 {
         match self {
-            Self::Validation | Self::Heartbeats | Self::File => 1,
+            Self::Validation { .. } | Self::Heartbeats | Self::File => 1,
             Self::Activation => 2,
+        }
+    }
+
+    /// Returns what its record notes of the device; 0: nothing.
+    const fn device(self) -> u64 {
+        match self {
+            Self::Validation { device } => device,
+            Self::Heartbeats | Self::File | Self::Activation => 0,
         }
     }
 
     /// Returns the status in its record, which tells validations from other work.
     const fn status(self) -> u16 {
         match self {
-            Self::Validation => 200,
+            Self::Validation { .. } => 200,
             Self::File | Self::Activation => 201,
             Self::Heartbeats => 202,
         }
@@ -95,6 +106,9 @@ impl Parties {
             app: Some(&app.app),
             units: Some(work.credits()),
             status: work.status(),
+            idempotency: work.device(),
+            // Where software is told of, it is by the key that it has.
+            notes_credential: matches!(work, Work::Validation { .. }),
             address,
             // Where the seller asks, no address of a user is known.
             elsewhere: address.is_none(),

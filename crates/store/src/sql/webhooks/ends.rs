@@ -7,14 +7,17 @@
 use model::{EventType, LicenseId, LicenseStatus, Timestamp};
 
 use super::outbox::{with_webhook, write};
-use crate::rules::events::event_of;
+use crate::rules::events::end_of;
 use crate::rules::numbers;
 use crate::sql::license_rows::get_all;
 use crate::sql::{Outcome, Row, Sql, Value, rows, sql, values};
 
 /// The time for which a look stays behind the clock, so that what is being written meanwhile, by a
 /// gate whose clock may be a little behind, is seen by the next.
-const BEHIND: i64 = 5_000_000;
+const BEHIND: i64 = 2_000_000;
+/// The time after which a look that has found nothing is written down all the same, so that it is
+/// not made anew for ever.
+const NOTED_EVERY: i64 = 60_000_000;
 const DAY: i64 = 24 * Timestamp::HOUR;
 
 /// A time before the end of a license at which somebody is told of it.
@@ -71,6 +74,10 @@ impl Window {
             return Ok(0);
         }
         let ending = ending(sql, (through, license), end, limit).await?;
+        let is_near = end < through.plus_micros(NOTED_EVERY);
+        if ending.is_empty() && is_near {
+            return Ok(0);
+        }
         let last = ending.last().filter(|_| ending.len() as i64 >= rows(limit));
         let (through, license) = match last {
             Some(last) => (last.at, last.id.as_u128()),
@@ -121,13 +128,9 @@ impl Window {
             return Ok(());
         }
         let events = get_all(sql, &told).await?;
-        let events = events.iter().map(|stored| {
-            let mut event = event_of(stored, self.kind, now);
-            if self.days > 0 {
-                event.data.insert("days".to_owned(), self.days.into());
-            }
-            event
-        });
+        let events = events
+            .iter()
+            .filter_map(|stored| end_of(stored, self.kind, self.days));
         write(sql, &events.collect::<Vec<_>>()).await
     }
 }

@@ -150,6 +150,11 @@ pub(super) fn may_change(webhook: &Webhook, change: &WebhookChange) -> bool {
     wanted.is_none_or(|(url, state)| webhook.url == *url && webhook.state == *state)
 }
 
+/// Returns whether a webhook that got nothing gets events by a change.
+pub(super) fn becomes_active(before: &Webhook, change: &WebhookChange) -> bool {
+    change.state == Some(WebhookState::Active) && before.state != WebhookState::Active
+}
+
 /// Changes a webhook, which is locked. Returns its state after.
 pub(super) async fn change<S: Sql>(
     sql: &S,
@@ -173,7 +178,7 @@ pub(super) async fn change<S: Sql>(
     if let Some((secret, others_end_at)) = &change.secret {
         replace_secret(sql, webhook, secret, *others_end_at, now).await?;
     }
-    if change.state == Some(WebhookState::Active) && before.state != WebhookState::Active {
+    if becomes_active(before, change) {
         make_due_at_once(sql, webhook, now).await?;
         refresh_due(sql, &Value::Ids(vec![webhook.as_u128()])).await?;
     }

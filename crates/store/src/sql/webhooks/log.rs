@@ -145,6 +145,24 @@ pub(super) async fn redeliver_some<S: Sql>(
     Ok((last, wake(sql, webhook, &numbers(&found)?, now).await?))
 }
 
+/// Makes the deliveries of a webhook that failed for good due again. There are few: each of them
+/// disabled it, or was under way when another did.
+pub(super) async fn deliver_failed<S: Sql>(
+    sql: &S,
+    webhook: WebhookId,
+    now: Timestamp,
+) -> Outcome<(), S> {
+    let failed = DeliveryFilter {
+        state: Some(DeliveryState::Failed),
+        ..DeliveryFilter::default()
+    };
+    let mut after = Some(0);
+    while let Some(from) = after {
+        (after, _) = redeliver_some(sql, webhook, &failed, from, now).await?;
+    }
+    Ok(())
+}
+
 /// Makes deliveries of some of the selected events that a webhook never got: those with numbers
 /// after `after`. Returns as [`redeliver_some`].
 pub(super) async fn deliver_missing<S: Sql>(

@@ -16,12 +16,13 @@ mod rows;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Event, InstanceId, Timestamp, Webhook, WebhookId};
+use model::{CredentialId, Event, InstanceId, LicenseId, Timestamp, Webhook, WebhookId};
 
 use super::audit::add_entries;
 use super::{Backend, Kind, Part, leases_by_name};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
+use crate::licenses::SealedKey;
 use crate::webhooks::{
     Attempt, AttemptResult, Busy, Delivery, DeliveryFilter, NewWebhook, Waiting, WebhookChange,
     WebhookChanged, WebhookFilter, WebhookSecret, WebhookStore,
@@ -107,6 +108,9 @@ impl<B: Backend> WebhookStore for B {
                     return Ok(WebhookChanged::Otherwise(before));
                 }
                 let after = hooks::change(sql, &before, change, *now).await?;
+                if hooks::becomes_active(&before, change) {
+                    log::deliver_failed(sql, *id, *now).await?;
+                }
                 let changed = Changed { before, after };
                 add_entries(sql, entries, &changed).await?;
                 Ok(WebhookChanged::Made(changed.after))
@@ -248,6 +252,13 @@ impl<B: Backend> WebhookStore for B {
         Ok(due)
     }
 
+    async fn told_keys(&self, license: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error> {
+        self.run(Part::Licenses, Kind::Read, license, |sql, license| {
+            Box::pin(outbox::told_keys(sql, *license))
+        })
+        .await
+    }
+
     async fn note_expiring(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
         let asked = (now, limit);
         self.run(Part::Licenses, Kind::Load, asked, |sql, (now, limit)| {
@@ -303,7 +314,7 @@ async fn move_events_of_ledger<B: Backend>(store: &B, limit: usize) -> Result<()
     let kind = Kind::Repeatable;
     store
         .run(Part::Licenses, kind, events.clone(), |sql, events| {
-            Box::pin(outbox::write(sql, events))
+            Box::pin(outbox::take_in(sql, events))
         })
         .await?;
     store

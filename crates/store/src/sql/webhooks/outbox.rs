@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use model::{AccountName, DeliveryState, Event, Timestamp, Webhook};
+use model::{
+    AccountName, CredentialId, DeliveryState, Device, Event, LicenseId, Timestamp, Webhook,
+};
 
 use super::hooks::{lock, locked_of};
 use super::new_deliveries::{EVENT_HEAD, EventHead, NewDelivery, add};
 use super::queue::{mark_heads, numbers, refresh_due};
 use super::rows::{EVENT, read_event, written};
 use crate::error::Error;
+use crate::ledger::DEVICE_DIGEST;
+use crate::licenses::SealedKey;
 use crate::rules::numbers::{FAILED, WAITING};
-use crate::sql::{Outcome, Sql, Statement, Value, rows, sql, values};
+use crate::sql::license_rows::get_all;
+use crate::sql::{Outcome, Row, Sql, Statement, Value, rows, sql, values};
 
 /// The largest number of events that one statement writes.
 const AT_ONCE: usize = 1_000;
@@ -46,6 +51,43 @@ pub(crate) async fn write<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
         sqlite: "INSERT INTO events ({WRITTEN}) {SQLITE_EVENTS}",
     );
     insert(sql, statement, events).await
+}
+
+/// Takes in events of the ledger, which knows devices by their digests alone: those that their
+/// license is bound to get their names.
+pub(super) async fn take_in<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
+    let mut events = events.to_vec();
+    let of_devices = events.iter().filter(|e| e.data.contains_key(DEVICE_DIGEST));
+    let licenses: BTreeSet<_> = of_devices.filter_map(|event| event.license_id).collect();
+    let licenses: Vec<_> = licenses.into_iter().collect();
+    let mut bound = HashMap::new();
+    for some in licenses.chunks(AT_ONCE) {
+        let found = get_all(sql, some).await?.into_iter();
+        bound.extend(found.map(|stored| (stored.license.id, stored.devices)));
+    }
+    for event in &mut events {
+        let Some(digest) = event.data.remove(DEVICE_DIGEST) else {
+            continue;
+        };
+        let devices = event.license_id.and_then(|license| bound.get(&license));
+        let is_it = |device: &&Device| digest.as_u64() == Some(device.id.digest());
+        if let Some(device) = devices.into_iter().flatten().find(is_it) {
+            let name = device.id.as_str().into();
+            event.data.insert("device".to_owned(), name);
+        }
+    }
+    write(sql, &events).await
+}
+
+/// Returns the copies of keys that are kept for the events of a license.
+pub(super) async fn told_keys<S: Sql>(
+    sql: &S,
+    license: LicenseId,
+) -> Outcome<Vec<(CredentialId, SealedKey)>, S> {
+    let statement = sql!("SELECT id, sealed FROM told_keys WHERE license_id = $1 ORDER BY id DESC");
+    let read = |row: &Row| Ok((row.get(0)?, SealedKey::new(row.get(1)?)));
+    let found = sql.query(statement, &values![license]).await?;
+    Ok(found.iter().map(read).collect::<Result<_, Error>>()?)
 }
 
 /// Writes those of the events whose accounts have a webhook.
@@ -131,6 +173,8 @@ pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Ou
 
 /// Forgets old events with their deliveries. Returns how many events.
 pub(super) async fn sweep<S: Sql>(sql: &S, before: Timestamp, limit: usize) -> Outcome<usize, S> {
+    let keys = sql!("DELETE FROM told_keys WHERE at < $1");
+    sql.execute(keys, &values![before]).await?;
     let old = sql!("SELECT number FROM events WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE");
     let old = sql.query(old, &values![before, rows(limit)]).await?;
     if old.is_empty() {

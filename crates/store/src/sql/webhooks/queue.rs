@@ -59,8 +59,9 @@ pub(super) async fn make_due_at_once<S: Sql>(
     webhook: WebhookId,
     now: Timestamp,
 ) -> Outcome<(), S> {
+    // What was due keeps its turn among those that were tried.
     let statement = sql!(
-        "UPDATE deliveries SET attempts = 0, next_at = $2
+        "UPDATE deliveries SET attempts = 0, next_at = least(next_at, $2)
         WHERE webhook_id = $1 AND head = 1 AND attempts > 0"
     );
     sql.execute(statement, &values![webhook, now])
@@ -71,8 +72,12 @@ pub(super) async fn make_due_at_once<S: Sql>(
 /// Writes down when the first heads of webhooks fall due.
 pub(super) async fn refresh_due<S: Sql>(sql: &S, webhooks: &Value) -> Outcome<(), S> {
     let statement = sql!(
-        "UPDATE webhooks SET due_at =
-        (SELECT min(d.next_at) FROM deliveries d WHERE d.webhook_id = webhooks.id AND d.head = 1)
+        "UPDATE webhooks SET due_at = (SELECT min(h.next_at) FROM (
+          SELECT min(d.next_at) AS next_at FROM deliveries d
+          WHERE d.webhook_id = webhooks.id AND d.head = 1 AND d.tried_at IS NULL
+          UNION ALL
+          SELECT min(d.next_at) AS next_at FROM deliveries d
+          WHERE d.webhook_id = webhooks.id AND d.head = 1 AND d.tried_at IS NOT NULL) h)
         WHERE id = ANY ($1::uuid[])"
     );
     sql.execute(statement, std::slice::from_ref(webhooks))
@@ -87,15 +92,19 @@ pub(super) async fn due<S: Sql>(
     each: usize,
     without: &Busy,
 ) -> Outcome<Vec<Delivery>, S> {
-    // Webhooks first, those that wait longest; a busy one among them may have nothing more.
+    // Webhooks first, those that wait longest; a busy one among them may have nothing more. Of each
+    // those that were never tried beside those that were, which may be many and fail always.
     let statement = sql!(
         postgres: "SELECT {DELIVERY} FROM (
           SELECT d.* FROM (
             SELECT id FROM webhooks WHERE state = {WEBHOOK_ACTIVE} AND due_at <= $1 AND NOT (id = ANY ($2::uuid[]))
             ORDER BY due_at LIMIT $3
           ) h CROSS JOIN LATERAL (
-            SELECT * FROM deliveries w WHERE w.webhook_id = h.id AND w.head = 1 AND w.next_at <= $1
-            AND NOT (w.number = ANY ($4)) ORDER BY w.next_at, w.event LIMIT $5
+            (SELECT * FROM deliveries w WHERE w.webhook_id = h.id AND w.head = 1 AND w.tried_at IS NULL
+            AND w.next_at <= $1 AND NOT (w.number = ANY ($4)) ORDER BY w.next_at, w.event LIMIT $5)
+            UNION ALL
+            (SELECT * FROM deliveries w WHERE w.webhook_id = h.id AND w.head = 1 AND w.tried_at IS NOT NULL
+            AND w.next_at <= $1 AND NOT (w.number = ANY ($4)) ORDER BY w.next_at, w.event LIMIT $5)
           ) d ORDER BY d.event, d.number LIMIT $6
         ) d JOIN events e ON e.number = d.event ORDER BY d.event, d.number",
         sqlite: "SELECT {DELIVERY} FROM (
@@ -103,8 +112,13 @@ pub(super) async fn due<S: Sql>(
             SELECT id FROM webhooks WHERE state = {WEBHOOK_ACTIVE} AND due_at <= $1 AND NOT (id = ANY ($2::uuid[]))
             ORDER BY due_at LIMIT $3
           ) h CROSS JOIN deliveries d ON d.number IN (
-            SELECT w.number FROM deliveries w WHERE w.webhook_id = h.id AND w.head = 1 AND w.next_at <= $1
-            AND NOT (w.number = ANY ($4)) ORDER BY w.next_at, w.event LIMIT $5
+            SELECT number FROM (
+              SELECT w.number FROM deliveries w WHERE w.webhook_id = h.id AND w.head = 1 AND w.tried_at IS NULL
+              AND w.next_at <= $1 AND NOT (w.number = ANY ($4)) ORDER BY w.next_at, w.event LIMIT $5)
+            UNION ALL
+            SELECT number FROM (
+              SELECT w.number FROM deliveries w WHERE w.webhook_id = h.id AND w.head = 1 AND w.tried_at IS NOT NULL
+              AND w.next_at <= $1 AND NOT (w.number = ANY ($4)) ORDER BY w.next_at, w.event LIMIT $5)
           ) ORDER BY d.event, d.number LIMIT $6
         ) d CROSS JOIN events e ON e.number = d.event ORDER BY d.event, d.number",
     );

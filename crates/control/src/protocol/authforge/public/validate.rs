@@ -64,7 +64,10 @@ pub(super) async fn validate(
         ttl: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
         content: Sha256::digest(&body).into(),
     };
-    let paid = context.pay(&parties, &app, Work::Validation, &client).await;
+    let work = Work::Validation {
+        device: credentials.device.digest(),
+    };
+    let paid = context.pay(&parties, &app, work, &client).await;
     match paid {
         Err(refusal) if !refusal.is_of_credits() => Err(refusal),
         paid => validation.answer(paid).await,
