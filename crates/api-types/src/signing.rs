@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSigningKey {
-    /// The use of the keys: `stamps`, `tokens` or `tokens-hs256`.
+    /// The use of the keys: `stamps`, `tokens`, `tokens-hs256` or `assertions`.
     #[serde(rename = "use")]
     pub signing_use: SigningUse,
     /// The time for which signatures of the old key are taken after it stopped signing; absent: one day.

@@ -87,7 +87,7 @@ async fn gates_of_a_store_have_one_set_of_keys_however_they_start() {
     let (one, two, three) = tokio::join!(site.gate(), site.gate(), site.gate());
     assert_eq!(one.keys(), two.keys());
     assert_eq!(one.keys(), three.keys());
-    assert_eq!(one.keys().len(), 3);
+    assert_eq!(one.keys().len(), 4);
     assert!(
         one.keys()
             .iter()
@@ -228,7 +228,7 @@ async fn gates_that_rotate_at_once_make_one_key() {
         !ids.is_empty() && ids.iter().all(|id| *id == ids[0]),
         "{ids:?}"
     );
-    assert_eq!(site.gate().await.keys().len(), 4);
+    assert_eq!(site.gate().await.keys().len(), 5);
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ word_enum!(
         Tokens => "tokens",
         /// Access tokens that only the gates of this store can verify.
         TokensHs256 => "tokens-hs256",
+        /// Assertions on visitors of a site, which anybody can verify with the published key.
+        Assertions => "assertions",
     }
 );
 
@@ -48,7 +50,7 @@ pub enum SigningKeyState {
 
 /// The error for a text that is not a [`SigningUse`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not what keys sign: use `stamps`, `tokens` or `tokens-hs256`")]
+#[error("`{0}` is not what keys sign: use `stamps`, `tokens`, `tokens-hs256` or `assertions`")]
 pub struct ParseSigningUseError(pub String);
 
 impl SigningUse {
@@ -56,7 +58,7 @@ impl SigningUse {
     #[must_use]
     pub const fn algorithm(self) -> SigningAlgorithm {
         match self {
-            Self::Stamps | Self::Tokens => SigningAlgorithm::EdDsa,
+            Self::Stamps | Self::Tokens | Self::Assertions => SigningAlgorithm::EdDsa,
             Self::TokensHs256 => SigningAlgorithm::Hs256,
         }
     }

@@ -28,7 +28,7 @@ pub(crate) enum SigningKeyCommand {
 /// Arguments of `signing-key rotate`.
 #[derive(Debug, Args)]
 pub(crate) struct RotateArguments {
-    /// What the keys sign: stamps, tokens or tokens-hs256
+    /// What the keys sign: stamps, tokens, tokens-hs256 or assertions
     #[arg(value_name = "USE")]
     signing_use: SigningUse,
     /// How long what the old key signed is taken after it stopped signing [default: 1d]

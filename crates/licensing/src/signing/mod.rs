@@ -7,6 +7,7 @@
 //! (RFC 7517).
 
 mod app_keys;
+mod assertion;
 mod jwks;
 mod provider;
 mod slot;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use store::{AuditEntries, Store};
 
 pub use app_keys::{AppKey, AppKeySeed, AppKeys, NewAppKey, ParseAppKeySeedError, Retirement};
+pub use assertion::{Assertion, SignedAssertion};
 pub use jwks::{Jwk, JwkSet};
 pub use stamp::{STAMP_TYPE, StampFault};
 pub use token::{TokenFault, TokenTerms};
@@ -285,16 +287,9 @@ impl Signing {
 
     /// Signs an object, with its members in order of their names, as a JWS of the type `kind`.
     fn sign(&self, signing_use: SigningUse, kind: &str, content: &Value) -> String {
-        let slot = self.signer(signing_use);
         let mut header = Header::new(algorithm(signing_use));
         header.typ = Some(kind.to_owned());
-        header.kid = Some(slot.record.kid.to_string());
-        let key = match signing_use.algorithm() {
-            SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(&slot.key[..]),
-            SigningAlgorithm::Hs256 => EncodingKey::from_secret(&slot.key[..]),
-        };
-        jsonwebtoken::encode(&header, &sorted(content), &key)
-            .expect("a key of ours signs plain data by its own algorithm")
+        sign_by(&self.signer(signing_use), signing_use, header, content)
     }
 }
 
@@ -302,6 +297,18 @@ impl std::fmt::Debug for Signing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signing").finish_non_exhaustive()
     }
+}
+
+/// Signs an object, with its members in order of their names, by the key in a slot, which the
+/// header names.
+fn sign_by(slot: &Slot, signing_use: SigningUse, mut header: Header, content: &Value) -> String {
+    header.kid = Some(slot.record.kid.to_string());
+    let key = match signing_use.algorithm() {
+        SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(&slot.key[..]),
+        SigningAlgorithm::Hs256 => EncodingKey::from_secret(&slot.key[..]),
+    };
+    jsonwebtoken::encode(&header, &sorted(content), &key)
+        .expect("a key of ours signs plain data by its own algorithm")
 }
 
 const fn algorithm(signing_use: SigningUse) -> Algorithm {
