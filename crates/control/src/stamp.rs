@@ -258,8 +258,25 @@ impl Services {
     ) -> Result<Option<CallLine>, Fault> {
         let query = CallsQuery {
             license_id: Some(license_id),
-            from: Some(since.plus_micros(-MAX_CLOCK_SKEW_US)),
             ..CallsQuery::default()
+        };
+        self.recorded_among(query, call_id, since).await
+    }
+
+    /// Returns the record of a call that an earlier try may have left, which began at `since`, among
+    /// those of a query.
+    ///
+    /// # Errors
+    /// Whether there is one cannot be found out now.
+    pub(crate) async fn recorded_among(
+        &self,
+        query: CallsQuery,
+        call_id: CallId,
+        since: Timestamp,
+    ) -> Result<Option<CallLine>, Fault> {
+        let query = CallsQuery {
+            from: Some(since.plus_micros(-MAX_CLOCK_SKEW_US)),
+            ..query
         };
         let failed = |error: ledger::Error| match error {
             ledger::Error::Store(error) => Fault::from(error),

@@ -102,6 +102,11 @@ impl Apps {
         }
     }
 
+    /// Returns the app that serves a host and path.
+    pub(crate) fn serving(&self, host: &str, path: &NormalPath<'_>) -> Option<&Arc<App>> {
+        self.table.lookup(host, path).map(|served| &served.app)
+    }
+
     /// Returns the first app of an account, in the order of the configuration.
     pub(crate) fn first_of(&self, account: &AccountName) -> Option<&AppName> {
         let own = self

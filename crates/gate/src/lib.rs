@@ -61,7 +61,7 @@
 //! | `look_up`, `admit`, `reserve` | license, limits and room in the journal |
 //! | `agents` | AI agents, before the license and in its place |
 //! | `call`, `answer_units`, `unreadable`, `settle` | the steps of an admitted call, and its cost |
-//! | `spend`, `held`, `token`, `spender` | uses that are not forwarded |
+//! | `spend`, `held`, `note`, `token`, `spender` | uses that are not forwarded |
 //! | `worker`, `time` | the part of the gate that each thread has for itself |
 //! | `observer` | what happens to licenses, counted in metrics |
 
@@ -77,6 +77,7 @@ mod catalogue;
 mod gate;
 mod held;
 mod look_up;
+mod note;
 mod observer;
 mod payer;
 mod refused;
@@ -101,6 +102,7 @@ pub use apps::{Apps, BuildError};
 pub use call::{Admitted, Committed, CutCheck, Forwarding, HeadCommit};
 pub use gate::Gate;
 pub use held::Held;
+pub use note::Note;
 pub use observer::LicenseMetrics;
 pub use refused::Refused;
 pub use routed::Routed;

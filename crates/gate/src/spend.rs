@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use journal::Position;
 use licensing::{Ask, CachedLicense, ClaimedToken, HeldUnits, RateView, Reservation};
+use model::agent::CallingAgent;
 use model::{
     Address, AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method,
     Mode, Moment, NormalPath, Refusal, Symbol, Timestamp,
@@ -341,7 +342,14 @@ impl Gate {
                 Some(_) => &routed.route.features,
                 None => &[],
             },
-            agent: None,
+            // So was the agent that showed its token there.
+            agent: match entry.license().spec.agent.as_deref() {
+                Some(whose) if spend.elsewhere && spend.mode == Mode::Agent => Some(CallingAgent {
+                    operator: &whose.operator,
+                    agent: whose.agent.as_ref(),
+                }),
+                _ => None,
+            },
         };
         entry.check(&facts).map_err(refused_by_rule)?;
         let ask = Ask {
@@ -441,7 +449,12 @@ impl Gate {
     }
 }
 
-fn tail(worker: &Worker, routed: &Routed, head: &CallHead, beyond: Option<Refusal>) -> CallTail {
+pub(crate) fn tail(
+    worker: &Worker,
+    routed: &Routed,
+    head: &CallHead,
+    beyond: Option<Refusal>,
+) -> CallTail {
     let closing = Closing {
         ending: DONE,
         attempts: 0,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use licensing::{CachedLicense, IssuedToken};
-use model::{AccountName, LicenseId, Refusal, Timestamp};
+use model::{AccountName, CallId, LicenseId, Refusal, Timestamp};
 
 use crate::gate::Gate;
 use crate::held::Held;
+use crate::note::Note;
 use crate::refused::Refused;
 use crate::spend::{Spend, Spent};
 use crate::token::{ConsumeToken, ConsumedToken, IssueToken};
@@ -62,6 +63,15 @@ impl Spender {
     /// As [`Gate::hold`].
     pub async fn hold<'a>(&'a self, spend: Spend<'a>) -> Result<Held<'a>, Refused> {
         self.gate.hold(&self.worker, spend).await
+    }
+
+    /// Records a call that was decided on elsewhere and that no license pays for.
+    ///
+    /// # Errors
+    /// [`Refusal::AppUnknown`]: there is no such app. [`Refusal::JournalUnavailable`]: there is no
+    /// room for the record, or it cannot be found out whether it is kept.
+    pub async fn note(&self, note: Note<'_>) -> Result<CallId, Refused> {
+        self.gate.note(&self.worker, note).await
     }
 
     /// Issues a token as [`Gate::issue_token`].
