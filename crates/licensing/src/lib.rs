@@ -41,7 +41,10 @@ mod software;
 mod testing;
 
 pub use admission::Admission;
-pub use agents::{AgentAsked, AgentDecided, AgentPolicies, AgentRuleRequest, AgentTokenFound};
+pub use agents::{
+    AgentAsked, AgentDecided, AgentPolicies, AgentRefreshToken, AgentRuleRequest, AgentTokenFound,
+    AgentTokens,
+};
 pub use cache::{CacheSize, FingerprintSet, Found, Freshness};
 pub use error::Error;
 pub use fleet::{Fleet, FleetKey, FleetOptions};

@@ -48,6 +48,7 @@ pub use management::{IssuedManagementKey, ManagementKeyRequest};
 pub(crate) use management_cache::ManagementCache;
 pub(crate) use prepared::PreparedAnswers;
 pub(crate) use show_key::{masked, rank};
+pub(crate) use time::after;
 pub(crate) use tokens::RequestTokens;
 pub use tokens::{ClaimedToken, IssuedToken, TokenRequest};
 pub use user::UserRequest;
