@@ -12,6 +12,7 @@ import sys
 CASES = {
     "apifew": range(1, 29),
     "APIMW": range(29, 50),
+    "paywalls.net": [*range(50, 65), 66],
     "better-auth": range(68, 94),
     "AuthForge": range(94, 101),
 }

@@ -25,10 +25,12 @@ use crate::protocol::apifew::Apifew;
 use crate::protocol::apimw::Apimw;
 use crate::protocol::authforge::{Developer, Public};
 use crate::protocol::better_auth::BetterAuth;
+use crate::protocol::paywalls::Paywalls;
 use crate::protocol::{Protocol, mount};
 
 /// The protocols that every gate speaks.
-pub static SHIPPED: &[&dyn Protocol] = &[&Apifew, &Apimw, &BetterAuth, &Developer, &Public];
+pub static SHIPPED: &[&dyn Protocol] =
+    &[&Apifew, &Apimw, &BetterAuth, &Developer, &Paywalls, &Public];
 
 /// The path of the native API's document, below [`document::BASE`].
 const DOCUMENT: &str = "/openapi.json";

@@ -18,6 +18,7 @@ pub(crate) mod authforge;
 pub(crate) mod better_auth;
 mod mount;
 mod paths;
+pub(crate) mod paywalls;
 
 use axum::response::Response;
 

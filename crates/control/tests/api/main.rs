@@ -20,6 +20,7 @@ mod once;
 mod one_license;
 mod openapi;
 mod pages;
+mod paywalls;
 mod protocols;
 mod secrets;
 mod senseless;
