@@ -15,6 +15,7 @@ mod better_auth_keys;
 mod better_auth_shapes;
 mod better_auth_verify;
 mod openapi;
+mod paywalls_client;
 
 #[path = "../support"]
 mod support {
