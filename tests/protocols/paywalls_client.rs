@@ -38,7 +38,7 @@ impl Publisher {
     fn rule(&self, more: &[&str]) {
         let mut arguments = vec!["agent", "set", "--operator", "OpenAI", "--agent", "GPTBot"];
         arguments.extend(more);
-        self.site.gateway.cli().json(&arguments);
+        let _set = self.site.gateway.cli().json(&arguments);
     }
 
     /// Sends visitors by one client, and returns what each comes to.

@@ -1,15 +1,18 @@
 //! The answer that a site gives to agents that it sends away.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// An answer of the site's own to an agent that is sent away, in place of the usual one: used
 /// exactly as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct AgentAnswer {
     /// The status, 300 to 599; absent: the usual one, 402 or 403.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,6 +30,33 @@ pub struct AgentAnswer {
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
+}
+
+impl Serialize for AgentAnswer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// Reads an object alone: what is derived would read a list of the fields, too.
+impl<'de> Deserialize<'de> for AgentAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = AgentAnswer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with `code`, `headers`, `html` and `json`")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<AgentAnswer, M::Error> {
+                AgentAnswer::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
 /// The reason why an answer cannot be given. Blame: who wrote the rule.

@@ -346,6 +346,7 @@ mod tests {
                 "`instead_of_license`",
             ),
             (json!({ "answer": { "code": 99 } }), "`answer.code`"),
+            (json!({ "answer": [402] }), "an object with `code`"),
             (json!({ "path": "news" }), "`news` is not a path"),
             (json!({ "agents": "GPTBot" }), "unknown field `agents`"),
         ] {
