@@ -164,7 +164,7 @@ async fn a_rule_that_cannot_be_meant_is_refused_by_its_field_and_nothing_is_kept
         ),
         ("app", json!({ "access": "deny", "app": "nothing" })),
         (
-            "app",
+            "account",
             json!({ "access": "deny", "app": "shop", "account": "default" }),
         ),
         (
