@@ -186,7 +186,7 @@ pub async fn the_key_of_a_license_that_is_gone_is_kept_for_its_events<F: StoreFa
     keep(&store, tells_keys).await;
     let (id, key) = revoked().await;
     let copy = (key, SealedKey::new(b"sealed".to_vec()));
-    assert_eq!(kept(id).await, [copy.clone()]);
+    assert_eq!(kept(id).await, std::slice::from_ref(&copy));
     let now = SystemClock.now();
     let sweep = async |before| {
         hooks(&store)

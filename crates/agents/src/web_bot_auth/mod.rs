@@ -146,7 +146,7 @@ impl Verifier {
     /// if one does not hold, it is invalid. A signature that holds is used up by this. Of a field
     /// that does not parse as a whole, none holds.
     ///
-    /// What is verified was signed for [`Request::authority`]: whoever asks lets only names of their
+    /// What is verified was signed for `Request::authority`: whoever asks lets only names of their
     /// own through ([`Request::is_for`]).
     ///
     /// Without the field `Signature-Input` it costs a pass over the names of the fields; with a
