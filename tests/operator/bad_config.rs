@@ -21,7 +21,7 @@ struct Bad {
 const GOOD: &str = "[server]\nlisten = [\"LISTEN\"]\ncontrol = \"CONTROL\"\nmetrics = \"METRICS\"\ndata_dir = \"data\"\n\n\
                     [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n";
 
-const CASES: [Bad; 15] = [
+const CASES: [Bad; 14] = [
     Bad {
         what: "an unknown key",
         text: "[server]\nlisten = [\"LISTEN\"]\nlissten = 1\n",
@@ -97,13 +97,6 @@ const CASES: [Bad; 15] = [
                [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n",
         line: 4,
         names: "url: the name of the service is missing",
-    },
-    Bad {
-        what: "agents that no version so far tells apart",
-        text: "[server]\nlisten = [\"LISTEN\"]\n\
-               [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n[app.agents]\ndefault = \"deny\"\n",
-        line: 6,
-        names: "`[app.agents]` is not in this version",
     },
     Bad {
         what: "times of the tries of webhooks that do not grow",

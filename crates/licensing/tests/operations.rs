@@ -129,7 +129,7 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
             "label",
             IssueRequest {
                 spec: LicenseSpec {
-                    label: Some("x".repeat(201)),
+                    label: Some("x".repeat(513)),
                     ..LicenseSpec::default()
                 },
                 ..base()

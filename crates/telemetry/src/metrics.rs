@@ -422,6 +422,10 @@ mod tests {
         metrics.expect_refusals([(1, 2)]);
         metrics.expect_upstream("api", "http://127.0.0.1:80");
         metrics.store_parts_up(vec![("licenses", true)]);
+        let unverified = crate::AgentVerification::Unverified;
+        metrics
+            .shard(0)
+            .agent(1, crate::AgentVerdict::Denied, unverified);
         let text = metrics.render();
         let served: BTreeSet<&str> = text
             .lines()
