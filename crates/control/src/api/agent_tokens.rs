@@ -178,13 +178,9 @@ async fn revoke(
 
 /// Returns a token by the text of its id, if the caller may see it.
 async fn own(state: &Api, caller: &Caller, id: &str) -> Result<StoredLicense, Problem> {
+    let stored = licenses::own_named("token", &state.licensing, caller, id).await?;
+    let is_token = stored.license.spec.agent.is_some();
     let not_found = || Problem::id_unknown("token", id);
-    let parsed: LicenseId = id.parse().map_err(|_| not_found())?;
-    let stored = match state.licensing.license(parsed).await {
-        Err(licensing::Error::LicenseUnknown(_)) => return Err(not_found()),
-        stored => stored?,
-    };
-    let is_token = stored.license.spec.agent.is_some() && caller.sees(&stored.license);
     is_token.then_some(stored).ok_or_else(not_found)
 }
 

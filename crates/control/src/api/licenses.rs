@@ -459,7 +459,18 @@ pub(super) async fn own(
     caller: &Caller,
     id: &str,
 ) -> Result<StoredLicense, Problem> {
-    let not_found = || Problem::id_unknown("license", id);
+    own_named("license", licensing, caller, id).await
+}
+
+/// Returns a license by the text of its id, if the caller may see it. `what`: the word for it, where
+/// it is not there.
+pub(super) async fn own_named(
+    what: &str,
+    licensing: &Licensing,
+    caller: &Caller,
+    id: &str,
+) -> Result<StoredLicense, Problem> {
+    let not_found = || Problem::id_unknown(what, id);
     let parsed: LicenseId = id.parse().map_err(|_| not_found())?;
     let stored = match licensing.license(parsed).await {
         Err(licensing::Error::LicenseUnknown(_)) => return Err(not_found()),
