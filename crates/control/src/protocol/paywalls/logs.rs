@@ -57,8 +57,8 @@ pub(super) async fn log(
     };
     let target = Target::of(&services, &caller, account, reported)?;
     let content: [u8; 32] = Sha256::digest(&text).into();
-    let once = Once::of(&services, account, log.id.as_deref(), &content).await?;
-    if let Some(claim) = once {
+    let claimed = claim(&services, account, log.id.as_deref(), &content).await?;
+    if let Some(claim) = claimed {
         let access = Accessed {
             account,
             target: &target,
@@ -76,49 +76,47 @@ pub(super) async fn log(
     ))
 }
 
-/// The claim of an access.
-struct Once;
-
-impl Once {
-    /// Claims an access. Returns `None` if it was recorded before.
-    async fn of(
-        services: &Services,
-        account: &AccountName,
-        id: Option<&str>,
-        content: &[u8; 32],
-    ) -> Result<Option<IdempotencyGuard>, Failure> {
-        const PAUSE: Duration = Duration::from_millis(25);
-        let (kind, name, lifetime): (&[u8], &[u8], _) = match id {
-            Some(id) => (b"paywalls access by id", id.as_bytes(), SAME_ID),
-            None => (b"paywalls access", content, SAME_CONTENT),
-        };
-        let dead = services.api().ledger.earlier_starts();
-        let request = IdempotentRequest {
-            kind: ClaimKind::IdempotencyKey,
-            name: &[kind, account.as_str().as_bytes(), name],
-            content: &[content],
-            reference: CallId::generate().as_u128(),
-            prepared: Some(b"accepted"),
-            waits_for_disk: true,
-            lifetime,
-            dead: &dead,
-        };
-        let begun = tokio::time::Instant::now();
-        loop {
-            match services.licensing().once(&request).await? {
-                Idempotency::Run(claim) => return Ok(Some(claim)),
-                Idempotency::Replay { .. } => return Ok(None),
-                Idempotency::Conflict => {
-                    let message = "`id` was used for another access: give each access its own";
-                    return Err(Failure::new(StatusCode::CONFLICT, "conflict", message));
+/// Claims an access. Returns `None` if it was recorded before.
+async fn claim(
+    services: &Services,
+    account: &AccountName,
+    id: Option<&str>,
+    content: &[u8; 32],
+) -> Result<Option<IdempotencyGuard>, Failure> {
+    const FIRST_PAUSE: Duration = Duration::from_millis(25);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+    let (kind, name, lifetime): (&[u8], &[u8], _) = match id {
+        Some(id) => (b"paywalls access by id", id.as_bytes(), SAME_ID),
+        None => (b"paywalls access", content, SAME_CONTENT),
+    };
+    let dead = services.api().ledger.earlier_starts();
+    let request = IdempotentRequest {
+        kind: ClaimKind::IdempotencyKey,
+        name: &[kind, account.as_str().as_bytes(), name],
+        content: &[content],
+        reference: CallId::generate().as_u128(),
+        prepared: Some(b"accepted"),
+        waits_for_disk: true,
+        lifetime,
+        dead: &dead,
+    };
+    let mut pause = FIRST_PAUSE;
+    let begun = tokio::time::Instant::now();
+    loop {
+        match services.licensing().once(&request).await? {
+            Idempotency::Run(claim) => return Ok(Some(claim)),
+            Idempotency::Replay { .. } => return Ok(None),
+            Idempotency::Conflict => {
+                let message = "`id` was used for another access: give each access its own";
+                return Err(Failure::new(StatusCode::CONFLICT, "conflict", message));
+            }
+            // It is being recorded, or a gate died over it whose journal is not read yet.
+            Idempotency::InProgress | Idempotency::Elsewhere(_) => {
+                if begun.elapsed() >= LONGEST_WAIT {
+                    return Err(Failure::unavailable());
                 }
-                // It is being recorded, or a gate died over it whose journal is not read yet.
-                Idempotency::InProgress | Idempotency::Elsewhere(_) => {
-                    if begun.elapsed() >= LONGEST_WAIT {
-                        return Err(Failure::unavailable());
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_PAUSE.min(2 * pause);
             }
         }
     }
